@@ -1,0 +1,277 @@
+"""The models of run.yaml: one frozen section per step, no field that its step ignores.
+
+Loading, overrides and error messages live in `configfile`; this module only says what may be written.
+"""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Share = Field(ge=0.0, lt=1.0)
+# what a stage's format reads from the run folder
+STAGE_FILES = {
+    "translation": ("synth/pairs.parquet",),
+    "bilingual": ("synth/pairs.parquet", "corpus/documents.parquet"),
+    "instruct": ("synth/instructions.parquet",),
+    "text": ("corpus/documents.parquet",),
+}
+
+
+class Section(BaseModel):
+    """A part of run.yaml: unknown keys are errors, values cannot change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class WorldSettings(Section):
+    """The embedded English-Nepali world; `${world}` in paths names the folder it is built in."""
+
+    seed: int = 0
+    people: int = Field(150, ge=20)
+    base_steps: int = Field(900, ge=1, description="optimizer steps that pre-train the tiny base")
+    base_hidden: int = Field(160, ge=32)
+    base_layers: int = Field(4, ge=1)
+    base_heads: int = Field(8, ge=1)
+    base_vocabulary: int = Field(2048, ge=300)
+
+
+class ModelSettings(Section):
+    """The base model: a Hugging Face folder or hub name, and how its frozen weights are held."""
+
+    path: str
+    revision: str | None = None
+    tokenizer: str | None = Field(None, description="a tokenizer folder, when it is not in `path`")
+    shape: str | None = Field(
+        None, description="a shipped config.json by name, so that `plan` needs no weights"
+    )
+    quantization: Literal["nf4", "none"] = "nf4"
+    compute_dtype: Literal["bfloat16", "float32"] = "bfloat16"
+
+
+class TextInput(Section):
+    """One input of text: a file, or a glob; rows are documents."""
+
+    path: str
+    format: Literal["auto", "txt", "jsonl", "csv", "parquet"] = "auto"
+    text_column: str = "text"
+    source: str = "unknown"
+    license: str = "unknown"
+    limit: int | None = Field(None, ge=1, description="read at most this many documents")
+    skip: int = Field(0, ge=0, description="leave out this many documents first, such as held-out lines")
+
+
+class CorpusSettings(Section):
+    """`corpus`: read, normalise, check the language, drop exact duplicates."""
+
+    inputs: tuple[TextInput, ...] = Field(min_length=1)
+    replay: tuple[TextInput, ...] = Field((), description="text of the base language, to be replayed")
+    min_characters: int = Field(10, ge=0)
+    max_characters: int = Field(20_000, ge=1)
+    min_script_share: float = Field(0.5, ge=0.0, le=1.0, description="letters in the language's script")
+    language_check: bool = True
+
+
+class PairInput(Section):
+    """Parallel text: two line-aligned files, or one .jsonl/.csv/.parquet with a column for each side."""
+
+    source: str = Field(description="file of the base language, or the one file that holds both sides")
+    target: str | None = Field(None, description="file of the target language, line-aligned with `source`")
+    source_column: str = "source"
+    target_column: str = "target"
+    origin: Literal["synthetic", "organic"] = Field("organic", description="what the base-language side is")
+    name: str = "unknown"
+    license: str = "unknown"
+    limit: int | None = Field(None, ge=1)
+    skip: int = Field(0, ge=0)
+
+
+class TranslateSettings(Section):
+    """Machine translation of corpus documents that have no pair yet, target language to base language."""
+
+    engine: Literal["ctranslate2"] = "ctranslate2"
+    model: str = Field(description="a CTranslate2 model folder with its sentencepiece model")
+    source_prefix: tuple[str, ...] = Field(
+        (), description="tokens before the source, such as a language code"
+    )
+    target_prefix: tuple[str, ...] = ()
+    source_suffix: tuple[str, ...] = ("</s>",)
+    beam_size: int = Field(1, ge=1)
+    max_output_tokens: int = Field(256, ge=1)
+    batch_tokens: int = Field(2048, ge=1)
+    shard_rows: int = Field(1000, ge=1)
+    limit: int | None = Field(None, ge=1)
+    license: str = "unknown"
+
+
+class InstructionInput(Section):
+    """Alpaca-shaped rows: instruction, input, output, language, in .jsonl or .json."""
+
+    path: str
+    source: str = "unknown"
+    license: str = "unknown"
+    limit: int | None = Field(None, ge=1)
+
+
+class SynthSettings(Section):
+    """`synth`: the bilingual pairs and the instruction rows that training reads."""
+
+    pairs: tuple[PairInput, ...] = ()
+    instructions: tuple[InstructionInput, ...] = ()
+    translate: TranslateSettings | None = None
+    max_length_ratio: float = Field(3.0, gt=1.0, description="characters of the longer side per shorter")
+    max_copy_share: float = Field(0.5, gt=0.0, le=1.0, description="target words copied from the source")
+
+
+class LoraSettings(Section):
+    """Low-rank adaptation of every linear layer of the decoder."""
+
+    rank: int = Field(128, ge=1)
+    alpha: float = Field(128.0, gt=0.0)
+    dropout: float = Field(0.0, ge=0.0, lt=1.0)
+    rank_stabilized: bool = False
+
+
+class Stage(Section):
+    """One training stage; the adapter is carried from the stage before."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    format: Literal["translation", "bilingual", "instruct", "text"]
+    epochs: float = Field(1.0, gt=0.0)
+    max_examples: int | None = Field(None, ge=1, description="train on this many of the rows, drawn by seed")
+    max_steps: int | None = Field(None, ge=1)
+    learning_rate: float | None = Field(None, gt=0.0, description="default: train.learning_rate")
+    replay_share: float | None = Field(None, ge=0.0, lt=1.0, description="default: train.replay_share")
+
+
+class TrainSettings(Section):
+    """`train`: the stages in order, one adapter carried through."""
+
+    stages: tuple[Stage, ...] = Field(min_length=1)
+    lora: LoraSettings = LoraSettings()
+    embeddings: Literal["frozen", "full"] = "frozen"
+    context: int = Field(2048, ge=16, description="tokens in one packed row")
+    batch_tokens: int = Field(16_384, ge=16, description="tokens in one optimizer step")
+    micro_batch_tokens: int | None = Field(None, ge=16, description="tokens in one forward; default: context")
+    learning_rate: float = Field(2e-4, gt=0.0)
+    embedding_learning_rate: float | None = Field(None, gt=0.0, description="default: learning_rate / 10")
+    min_learning_rate_share: float = Field(0.1, ge=0.0, le=1.0)
+    warmup_share: float = Field(0.03, ge=0.0, lt=1.0)
+    weight_decay: float = Field(0.0, ge=0.0)
+    betas: tuple[float, float] = (0.9, 0.95)
+    max_gradient_norm: float = Field(1.0, gt=0.0)
+    replay_share: float = Field(0.1, ge=0.0, lt=1.0, description="share of training tokens that is replay")
+    checkpoint_steps: int = Field(200, ge=1)
+    log_steps: int = Field(10, ge=1)
+    gradient_checkpointing: bool = False
+
+    def replay_share_of(self, stage: Stage) -> float:
+        """The replay share that holds for a stage."""
+        return self.replay_share if stage.replay_share is None else stage.replay_share
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> Self:
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) != len(names):
+            raise ValueError(f"stage names must differ, got {', '.join(names)}")
+        micro = self.micro_batch_tokens or self.context
+        if micro % self.context or self.batch_tokens % micro:
+            raise ValueError(
+                f"context ({self.context}) must divide micro_batch_tokens ({micro}), "
+                f"and that must divide batch_tokens ({self.batch_tokens})"
+            )
+        return self
+
+
+class TaskSettings(Section):
+    """A multiple-choice, cloze or context-choice task read from a local file."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    path: str
+    language: str
+    format: Literal["auto", "jsonl", "hellaswag"] = "auto"
+    shots: tuple[int, ...] | None = Field(None, description="default: evaluate.shots")
+    limit: int | None = Field(None, ge=1)
+    role: Literal["target", "forgetting"] = Field("target", description="what the task is there to show")
+
+
+class HeldOutText(Section):
+    """Held-out lines whose bits per byte are measured."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    path: str
+    language: str
+    limit: int | None = Field(None, ge=1)
+    skip: int = Field(0, ge=0)
+
+
+class EvaluateSettings(Section):
+    """`evaluate`: base and adapted on the same items, adapter off and on."""
+
+    shots: tuple[int, ...] = (0, 1, 2, 4)
+    seeds: tuple[int, ...] = (0,)
+    tasks: tuple[TaskSettings, ...] = ()
+    bits_per_byte: tuple[HeldOutText, ...] = ()
+    knowledge: str | None = Field(None, description="facts.jsonl, scored by ranking full statements")
+    agreement: str | None = Field(None, description="minimal pairs, .jsonl of good, bad, phenomenon")
+    bootstrap: int = Field(2000, ge=100, description="resamples behind every interval")
+    confidence: float = Field(0.95, gt=0.5, lt=1.0)
+    token_budget: int = Field(4096, ge=64, description="tokens in one scoring forward")
+
+    @model_validator(mode="after")
+    def _shots_are_counts(self) -> Self:
+        if any(k < 0 for k in self.shots) or len(set(self.shots)) != len(self.shots):
+            raise ValueError("shots must be distinct counts of 0 or more")
+        names = [task.name for task in self.tasks] + [text.name for text in self.bits_per_byte]
+        if len(set(names)) != len(names):
+            raise ValueError("names of tasks and held-out texts must differ")
+        return self
+
+
+class CaseStudy(Section):
+    """One sentence whose attention is shown; the words are named as written in the sentence."""
+
+    sentence: str
+    query: str
+    key: str
+
+
+class ProbeSettings(Section):
+    """`probe`: which attention heads resolve which dependency relations."""
+
+    treebank: str
+    language: str
+    relations: tuple[str, ...] = Field((), description="empty: every relation with at least `min_arcs` arcs")
+    min_arcs: int = Field(20, ge=2)
+    max_sentences: int | None = Field(None, ge=2)
+    batch_sentences: int = Field(32, ge=1)
+    case_study: CaseStudy | None = None
+
+
+class ReportSettings(Section):
+    """`report`: one HTML file and the model card."""
+
+    title: str | None = None
+    compare: tuple[str, ...] = Field((), description="run folders of variants, such as one without replay")
+
+
+class RunConfig(Section):
+    """run.yaml as a whole."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    language: str = Field(description="FLORES-200 code of the language to learn, such as npi_Deva")
+    base_language: str = Field("eng_Latn", description="FLORES-200 code of the language the base knows")
+    seed: int = 0
+    model: ModelSettings
+    world: WorldSettings | None = None
+    corpus: CorpusSettings | None = None
+    synth: SynthSettings | None = None
+    train: TrainSettings | None = None
+    evaluate: EvaluateSettings | None = None
+    probe: ProbeSettings | None = None
+    report: ReportSettings = ReportSettings()
+
+
+def resolve(path: str | Path) -> Path:
+    """Return `path` as an absolute path, `~` expanded; relative paths count from the working directory."""
+    return Path(path).expanduser().absolute()

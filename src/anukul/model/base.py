@@ -1,0 +1,100 @@
+"""Load a base model and its tokenizer from a Hugging Face folder or the hub, quantised as asked."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from anukul.config import ModelSettings
+from anukul.errors import UserError
+from anukul.model import nf4
+from anukul.model.loaded import Loaded, pick_device
+from anukul.rundir import hash_model
+
+DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+
+
+def load_base(settings: ModelSettings) -> Loaded:
+    """Load base weights and tokenizer; raise UserError where the folder is not a usable base."""
+    _quiet()
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    tokenizer = load_tokenizer(settings)
+    device = pick_device()
+    compute_dtype = DTYPES[settings.compute_dtype]
+    source = _check_folder(settings.path)
+    quantization = nf4.quantization_config(compute_dtype) if settings.quantization == "nf4" else None
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            source,
+            revision=settings.revision,
+            quantization_config=quantization,
+            dtype="auto",
+            attn_implementation="sdpa",
+            device_map={"": device} if device.type == "cuda" else None,
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"model.path: {settings.path}: cannot be loaded: {_first_line(error)}") from None
+    if settings.quantization == "nf4" and device.type == "cpu":
+        nf4.cache_dequantized(model, compute_dtype)
+    model.to(device)
+    model.eval()
+    model.requires_grad_(False)
+    if model.get_input_embeddings().weight.shape[0] < len(tokenizer):
+        rows = model.get_input_embeddings().weight.shape[0]
+        raise UserError(
+            f"model.path: {settings.path}: the tokenizer has {len(tokenizer)} tokens but the model only {rows} "
+            "embedding rows; give the tokenizer that belongs to this base"
+        )
+    return Loaded(model, tokenizer, device, compute_dtype, hash_model(settings))
+
+
+def load_tokenizer(settings: ModelSettings) -> Any:
+    """Load the tokenizer from `settings.tokenizer` or `settings.path`; raise UserError where there is none."""
+    _quiet()
+    from transformers import AutoTokenizer
+
+    where = settings.tokenizer or settings.path
+    key = "model.tokenizer" if settings.tokenizer else "model.path"
+    folder = Path(_check_folder(where, key))
+    if folder.is_dir() and not any((folder / name).exists() for name in TOKENIZER_FILES):
+        raise UserError(
+            f"{key}: {where}: no tokenizer in this folder (none of {', '.join(TOKENIZER_FILES)}); "
+            "put the base's tokenizer files there or name their folder in model.tokenizer"
+        )
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(folder) if folder.is_dir() else where)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{key}: {where}: the tokenizer cannot be loaded: {_first_line(error)}") from None
+    # lengths are ours to mind: texts are cut or windowed where they are used, and a warning would only confuse
+    tokenizer.model_max_length = int(1e9)
+    if tokenizer.bos_token_id is None and tokenizer.eos_token_id is None:
+        raise UserError(f"{key}: {where}: the tokenizer has neither a BOS nor an EOS token, one is needed")
+    return tokenizer
+
+
+def _check_folder(path: str, key: str = "model.path") -> str:
+    """Return the folder to load from; raise UserError for a local path that is not there."""
+    folder = Path(path).expanduser()
+    if folder.is_dir():
+        if key == "model.path" and not (folder / "config.json").exists():
+            raise UserError(f"{key}: {path}: no config.json in this folder; give a Hugging Face model folder")
+        return str(folder)
+    looks_local = path.startswith((".", "/", "~")) or path.count("/") != 1
+    if looks_local or os.environ.get("HF_HUB_OFFLINE") == "1":
+        raise UserError(f"{key}: {path}: no such folder; give a Hugging Face model folder or a hub name")
+    return path
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def _quiet() -> None:
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    nf4.quiet_bitsandbytes()

@@ -1,0 +1,86 @@
+"""A model in memory: base weights, an optional adapter that can be switched, tokenizer, device, precision.
+
+Everything that runs a model (train, scoring, probe) goes through `hidden_states` and `logits` here, so that base
+and adapted, training and evaluation share one numerical path.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(slots=True)
+class Loaded:
+    """A causal LM ready to run; `model` is a Hugging Face model, or a PEFT model around one."""
+
+    model: Any
+    tokenizer: Any
+    device: torch.device
+    compute_dtype: torch.dtype
+    fingerprint: str  # of base weights + tokenizer + quantization + adapter
+
+    @property
+    def causal_lm(self) -> Any:
+        """The Hugging Face causal LM inside, adapter layers injected where there are any."""
+        return self.model.get_base_model() if self.has_adapter else self.model
+
+    @property
+    def has_adapter(self) -> bool:
+        """Whether a PEFT adapter is attached."""
+        return hasattr(self.model, "peft_config")
+
+    @property
+    def max_positions(self) -> int:
+        """The longest sequence in tokens that the model was made for."""
+        return int(self.model.config.max_position_embeddings)
+
+    @property
+    def prefix_id(self) -> int:
+        """The token that starts a text: BOS, or EOS where the tokenizer has no BOS."""
+        bos = self.tokenizer.bos_token_id
+        return int(bos if bos is not None else self.tokenizer.eos_token_id)
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Compute in the compute dtype; weights keep theirs."""
+        if self.compute_dtype == torch.float32:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=self.compute_dtype)
+
+    @contextmanager
+    def base_only(self) -> Iterator[None]:
+        """Switch the adapter off inside the block: the model is then exactly the base."""
+        if not self.has_adapter:
+            yield
+            return
+        with self.model.disable_adapter():
+            yield
+
+
+def hidden_states(
+    loaded: Loaded, ids: Tensor, positions: Tensor | None = None, mask: Tensor | None = None
+) -> Tensor:
+    """Return final hidden states `[batch, length, hidden]` for token ids `[batch, length]`.
+
+    `positions` is `[batch, length]`; `mask` is boolean `[batch, 1, length, length]`, True where query (third axis)
+    sees key (fourth axis); None means plain causal attention.
+    """
+    decoder = loaded.causal_lm.get_decoder()
+    output = decoder(input_ids=ids, position_ids=positions, attention_mask=mask, use_cache=False)
+    states: Tensor = output.last_hidden_state
+    return states
+
+
+def logits(loaded: Loaded, states: Tensor) -> Tensor:
+    """Return logits `[..., vocabulary]` for hidden states `[..., hidden]`, in the compute dtype."""
+    head: nn.Module = loaded.causal_lm.get_output_embeddings()
+    output: Tensor = head(states)
+    return output
+
+
+def pick_device() -> torch.device:
+    """The CUDA device of this process where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

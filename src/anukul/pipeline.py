@@ -1,0 +1,317 @@
+"""The steps in their order: what decides each one's result, and whether it is skipped, resumed, run or refused.
+
+Nothing here imports torch; a step's own module is imported when the step really runs.
+"""
+
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from anukul import __version__
+from anukul.config import STAGE_FILES, RunConfig, Section, Stage, TextInput, resolve
+from anukul.errors import UserError
+from anukul.progress import say
+from anukul.rundir import (
+    Result,
+    StaleStepError,
+    StepFolder,
+    StepKey,
+    hash_model,
+    hash_path,
+    lock,
+    write_atomic,
+    write_json,
+)
+
+STEPS = ("corpus", "synth", "train", "evaluate", "probe", "report")
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A step, or one stage of `train`; inputs are hashed when its turn comes."""
+
+    name: str  # also its folder inside the run folder
+    settings: dict[str, Any]
+    inputs: Callable[[], dict[str, str]]
+    run: Callable[[], Result]
+
+    @property
+    def step(self) -> str:
+        """The step it belongs to."""
+        return self.name.partition("/")[0]
+
+
+def run_steps(
+    config: RunConfig,
+    root: Path,
+    wanted: tuple[str, ...],
+    redo: tuple[str, ...] = (),
+    start: str | None = None,
+) -> None:
+    """Run the wanted steps of a config in order, skipping what stands.
+
+    `redo` names steps to discard first. `start` discards that step and all later ones, and needs the earlier ones
+    done. Raises UserError where a step stands with other settings or inputs.
+    """
+    chosen = [unit for unit in units(config, root) if unit.step in wanted]
+    if not chosen:
+        asked = ", ".join(wanted)
+        raise UserError(f"nothing to do: the config has no section for {asked}")
+    with lock(root):
+        record_run(config, root)
+        earlier = True
+        changed = False
+        for unit in chosen:
+            earlier = earlier and start is not None and unit.step != start
+            discard = unit.step in redo or (start is not None and not earlier)
+            changed |= _bring_up(unit, root, discard, must_stand=earlier, upstream_changed=changed)
+
+
+def _bring_up(unit: Unit, root: Path, discard: bool, must_stand: bool, upstream_changed: bool) -> bool:
+    """Make one unit's output stand; return whether it was made now."""
+    folder = StepFolder(root, unit.name)
+    if discard:
+        folder.discard()
+    key = StepKey({"anukul": __version__, **unit.settings}, unit.inputs())
+    try:
+        state = folder.state(key)
+    except StaleStepError as stale:
+        # new input made by this very command is no surprise to the user; a changed setting is
+        if not (upstream_changed and all(line.startswith("inputs.") for line in stale.changes)):
+            raise
+        folder.discard()
+        state = "absent"
+    if state == "done":
+        say(f"{unit.name}: done before, kept")
+        return False
+    if must_stand:
+        raise UserError(f"{root}: step '{unit.name}' is not done; --from needs every earlier step done")
+    say(f"{unit.name}: going on where it stopped" if state == "partial" else f"{unit.name}")
+    folder.start(key)
+    started = time.monotonic()
+    result = unit.run()
+    seconds = time.monotonic() - started
+    folder.finish(key, result.outputs, result.rows, seconds)
+    counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in result.rows.items())
+    say(f"{unit.name}: done in {seconds:.1f} s ({counts})")
+    return True
+
+
+def units(config: RunConfig, root: Path) -> list[Unit]:
+    """The units of a config, in order."""
+    common = {"language": config.language, "base_language": config.base_language, "seed": config.seed}
+    found: list[Unit] = []
+
+    def add(step: str, section: Section, inputs: Callable[[], dict[str, str]]) -> None:
+        settings = {**common, step: section.model_dump(mode="json")}
+        found.append(Unit(step, settings, inputs, partial(_run, step, config, root)))
+
+    if config.corpus:
+        add("corpus", config.corpus, partial(_corpus_inputs, config))
+    if config.synth:
+        add("synth", config.synth, partial(_synth_inputs, config, root))
+    if config.train:
+        for index, stage in enumerate(config.train.stages):
+            settings = {**common, "train": _stage_settings(config, stage)}
+            inputs = partial(_stage_inputs, config, root, index)
+            found.append(
+                Unit(f"train/{stage.name}", settings, inputs, partial(_run_stage, config, root, index))
+            )
+    if config.evaluate:
+        add("evaluate", config.evaluate, partial(_evaluate_inputs, config, root))
+    if config.probe:
+        add("probe", config.probe, partial(_probe_inputs, config, root))
+    add("report", config.report, partial(_report_inputs, config, root))
+    return found
+
+
+def _run(step: str, config: RunConfig, root: Path) -> Result:
+    if step == "corpus":
+        from anukul.corpus import step as corpus
+
+        return corpus.run(config, root)
+    if step == "synth":
+        from anukul.synth import step as synth
+
+        return synth.run(config, root)
+    if step == "evaluate":
+        from anukul.evaluate import step as evaluate
+
+        return evaluate.run(config, root)
+    if step == "probe":
+        from anukul.probe import step as probe
+
+        return probe.run(config, root)
+    from anukul.report import step as report
+
+    return report.run(config, root)
+
+
+def _run_stage(config: RunConfig, root: Path, index: int) -> Result:
+    from anukul.train.step import run_stage
+
+    return run_stage(config, root, index)
+
+
+def _stage_settings(config: RunConfig, stage: Stage) -> dict[str, Any]:
+    """What of `train` decides this stage's weights: not the other stages, nor how often things are logged."""
+    assert config.train is not None
+    settings = config.train.model_dump(mode="json", exclude={"stages", "checkpoint_steps", "log_steps"})
+    return {**settings, "stage": stage.model_dump(mode="json")}
+
+
+def _texts(inputs: tuple[TextInput, ...], name: str) -> dict[str, str]:
+    return {f"{name}.{i}": hash_path(resolve(item.path)) for i, item in enumerate(inputs)}
+
+
+def _corpus_inputs(config: RunConfig) -> dict[str, str]:
+    assert config.corpus is not None
+    return {**_texts(config.corpus.inputs, "inputs"), **_texts(config.corpus.replay, "replay")}
+
+
+def _synth_inputs(config: RunConfig, root: Path) -> dict[str, str]:
+    assert config.synth is not None
+    hashes = {}
+    if config.corpus:
+        hashes["corpus/documents.parquet"] = StepFolder(root, "corpus").outputs()["documents.parquet"]
+    for i, pair in enumerate(config.synth.pairs):
+        hashes[f"pairs.{i}.source"] = hash_path(resolve(pair.source))
+        if pair.target:
+            hashes[f"pairs.{i}.target"] = hash_path(resolve(pair.target))
+    for i, item in enumerate(config.synth.instructions):
+        hashes[f"instructions.{i}"] = hash_path(resolve(item.path))
+    if config.synth.translate:
+        hashes["translate.model"] = hash_path(resolve(config.synth.translate.model))
+    return hashes
+
+
+def _stage_inputs(config: RunConfig, root: Path, index: int) -> dict[str, str]:
+    assert config.train is not None
+    stage = config.train.stages[index]
+    hashes = {"model": hash_model(config.model)}
+    files = list(STAGE_FILES[stage.format])
+    if config.train.replay_share_of(stage) > 0:
+        files.append("corpus/replay.parquet")
+    for file in files:
+        step, _, name = file.partition("/")
+        if getattr(config, step) is None:
+            raise UserError(
+                f"train.stages.{index}: format '{stage.format}' reads {file}: add a {step} section"
+            )
+        hashes[file] = StepFolder(root, step).outputs()[name]
+    if index > 0:
+        before = config.train.stages[index - 1].name
+        hashes[f"train/{before}/adapter"] = StepFolder(root, f"train/{before}").outputs()["adapter"]
+    return hashes
+
+
+def _adapter(config: RunConfig, root: Path) -> dict[str, str]:
+    hashes = {"model": hash_model(config.model)}
+    if config.train is None:
+        raise UserError("evaluate and probe compare base and adapted: the config needs a train section")
+    last = f"train/{config.train.stages[-1].name}"
+    return {**hashes, f"{last}/adapter": StepFolder(root, last).outputs()["adapter"]}
+
+
+def _evaluate_inputs(config: RunConfig, root: Path) -> dict[str, str]:
+    settings = config.evaluate
+    assert settings is not None
+    hashes = _adapter(config, root)
+    for task in settings.tasks:
+        hashes[f"tasks.{task.name}"] = hash_path(resolve(task.path))
+    for text in settings.bits_per_byte:
+        hashes[f"bits_per_byte.{text.name}"] = hash_path(resolve(text.path))
+    for name, path in (("knowledge", settings.knowledge), ("agreement", settings.agreement)):
+        if path:
+            hashes[name] = hash_path(resolve(path))
+    return hashes
+
+
+def _probe_inputs(config: RunConfig, root: Path) -> dict[str, str]:
+    assert config.probe is not None
+    return {**_adapter(config, root), "treebank": hash_path(resolve(config.probe.treebank))}
+
+
+def _report_inputs(config: RunConfig, root: Path) -> dict[str, str]:
+    hashes = {}
+    for unit in units(config, root)[:-1]:
+        marker = StepFolder(root, unit.name).path / "done.json"
+        if marker.exists():
+            for name, value in StepFolder(root, unit.name).outputs().items():
+                hashes[f"{unit.name}/{name}"] = value
+    if not hashes:
+        raise UserError(
+            f"{root}: no step is done yet, there is nothing to report; `anukul run` does all steps"
+        )
+    for folder in config.report.compare:
+        scores = resolve(folder) / "evaluate" / "scores.json"
+        if not scores.exists():
+            raise UserError(
+                f"report.compare: {folder}: no evaluate/scores.json there; run that variant first"
+            )
+        hashes[f"compare/{folder}"] = hash_path(scores)
+    return hashes
+
+
+def record_run(config: RunConfig, root: Path) -> None:
+    """Write run.json (how and with what), config.requested.yaml is the caller's, config.resolved.json."""
+    names = ("torch", "transformers", "peft", "bitsandbytes", "lm-eval", "tokenizers", "numpy")
+    packages = {}
+    for name in names:
+        try:
+            packages[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            packages[name] = "not installed"
+    write_json(
+        root / "run.json",
+        {
+            "command": ["anukul", *sys.argv[1:]],
+            "anukul": __version__,
+            **_git_state(),
+            "python": platform.python_version(),
+            "machine": f"{platform.system()} {platform.machine()}",
+            "packages": packages,
+            "model_revision": config.model.revision,
+        },
+    )
+    write_json(root / "config.resolved.json", config.model_dump(mode="json"))
+
+
+def _git_state() -> dict[str, Any]:
+    """Commit and dirtiness of the checkout that the package runs from; None for an installed package."""
+    here = Path(__file__).parent
+    try:
+        commit = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, timeout=10
+        )
+        status = subprocess.run(
+            ["git", "status", "--porcelain", "--", str(here)],
+            cwd=here,
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return {"git_commit": None, "git_dirty": None}
+    if commit.returncode:
+        return {"git_commit": None, "git_dirty": None}
+    return {"git_commit": commit.stdout.strip(), "git_dirty": bool(status.stdout.strip())}
+
+
+def save_requested(text: str, root: Path) -> None:
+    """Keep the config as the user wrote it."""
+    write_atomic(root / "config.requested.yaml", text)
+
+
+def shown_config(config: RunConfig) -> str:
+    """The resolved config as YAML, for people."""
+    return str(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True))

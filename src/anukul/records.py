@@ -1,0 +1,163 @@
+"""The rows that cross a step boundary, and their Parquet files.
+
+Every step reads what another wrote through these types and never through another step's code.
+"""
+
+import os
+import types
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+Row = TypeVar("Row")
+
+
+@dataclass(slots=True)
+class Document:
+    """One paragraph of text in corpus/documents.parquet (target language) or corpus/replay.parquet."""
+
+    id: str
+    text: str
+    language: str
+    source: str
+    license: str
+    rules: list[str]  # normalisation rules that changed the text
+
+
+@dataclass(slots=True)
+class Dropped:
+    """A row that a named rule dropped, in corpus/dropped.parquet or synth/dropped.parquet."""
+
+    id: str
+    source: str
+    rule: str
+    detail: str
+    text: str  # at most the first 500 characters
+
+
+@dataclass(slots=True)
+class Pair:
+    """Parallel text in synth/pairs.parquet: source is the base language, target the language to learn."""
+
+    id: str
+    document_id: str  # of the corpus document that is the target side, "" where there is none
+    source_text: str
+    target_text: str
+    source_language: str
+    target_language: str
+    source_origin: str  # synthetic | organic
+    translator: str  # "" for given parallel text
+    source: str
+    license: str
+
+
+@dataclass(slots=True)
+class Instruction:
+    """An Alpaca-shaped row in synth/instructions.parquet."""
+
+    id: str
+    instruction: str
+    input: str
+    output: str
+    language: str
+    source: str
+    license: str
+
+
+@dataclass(slots=True)
+class Item:
+    """One scored item in evaluate/items.parquet: a row per model x task x shots x seed x item."""
+
+    model: str  # base | adapted
+    kind: str  # multiple_choice | bits_per_byte | knowledge | agreement
+    task: str
+    language: str
+    role: str  # target | forgetting
+    shots: int
+    seed: int
+    item: str
+    cluster: str
+    split: str  # "", or such as base / new / never for facts
+    phenomenon: str  # "" except for agreement pairs
+    gold: int  # -1 where there is no gold
+    prediction: int  # -1 where there is none
+    correct: float  # 1, 0; NaN for bits_per_byte
+    correct_norm: float  # by log-likelihood per byte of the choice; NaN where not defined
+    chance: float  # accuracy of guessing; NaN for bits_per_byte
+    loglikelihoods: list[float]  # nats, one per choice; for bits_per_byte one for the text
+    byte_counts: list[int]  # UTF-8 bytes of what each log-likelihood scores
+
+
+@dataclass(slots=True)
+class HeadScore:
+    """One attention head on one relation, in probe/heads.parquet."""
+
+    model: str  # base | adapted
+    relation: str
+    direction: str  # which end of the arc is later and attends: dependent | head
+    half: str  # selection | report | all: which sentences were counted
+    layer: int
+    head: int
+    accuracy: float  # share of arcs whose arg-max over earlier words is the true word
+    mass: float  # mean attention on the true word, after dropping the first token and self
+    n: int  # arcs
+    baseline: float  # accuracy of the best fixed offset, chosen on the selection half
+    offset: int  # that offset in words, negative: earlier
+    low: float  # interval of accuracy, clustered by sentence
+    high: float
+
+
+def write_rows(path: Path, rows: Iterable[Row], row_type: type[Row]) -> int:
+    """Write rows of one type to a Parquet file atomically; return how many there were."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = schema_of(row_type)
+    names = schema.names
+    held = list(rows)
+    columns = {name: [getattr(row, name) for row in held] for name in names}
+    table = pa.table(columns, schema=schema)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as file:
+        pq.write_table(table, file, compression="zstd")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    return len(held)
+
+
+def read_rows(path: Path, row_type: type[Row], columns: Sequence[str] | None = None) -> list[Row]:
+    """Return the rows of a Parquet file as `row_type`; columns not asked for are absent fields' defaults."""
+    import pyarrow.parquet as pq
+
+    names = [field.name for field in fields(row_type)]  # type: ignore[arg-type]
+    table = pq.read_table(path, columns=list(columns) if columns else names)
+    data = table.to_pydict()
+    return [
+        row_type(**dict(zip(names, values, strict=True)))
+        for values in zip(*(data[n] for n in names), strict=True)
+    ]
+
+
+def schema_of(row_type: type[Any]) -> Any:
+    """Return the pyarrow schema of a row dataclass."""
+    import pyarrow as pa
+
+    hints = get_type_hints(row_type)
+    return pa.schema([(field.name, _arrow_type(hints[field.name])) for field in fields(row_type)])
+
+
+def _arrow_type(hint: Any) -> Any:
+    import pyarrow as pa
+
+    plain = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+    if hint in plain:
+        return plain[hint]
+    origin = get_origin(hint)
+    if origin is list:
+        return pa.list_(_arrow_type(get_args(hint)[0]))
+    if origin in (Union, types.UnionType):
+        return _arrow_type(next(arg for arg in get_args(hint) if arg is not type(None)))
+    raise TypeError(f"no Parquet type for {hint}")

@@ -1,0 +1,248 @@
+"""The run folder: atomic writes, digests, and the decision to skip, resume or refuse a step.
+
+A step writes `started.json` first and `done.json` last. Both hold the digest of the settings and of the inputs
+that decide its result, so that stale output is never served and never mixed with new.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from anukul.config import ModelSettings
+from anukul.errors import UserError
+
+SCHEMA = 1
+WEIGHT_SUFFIXES = (".safetensors", ".bin", ".gguf")
+SAMPLE = 1 << 20
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Write a file so that it is either whole or absent: temporary name, fsync, rename, fsync of the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as file:
+        file.write(data.encode("utf-8") if isinstance(data, str) else data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    _sync_folder(path.parent)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write JSON atomically, keys in the order given, NaN refused."""
+    write_atomic(path, json.dumps(data, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder that becomes `path` when the block ends well; an old `path` is replaced."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    yield temporary
+    for file in temporary.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())
+    if path.exists():
+        shutil.rmtree(path)
+    temporary.replace(path)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def digest(data: Any) -> str:
+    """Return the sha256 of plain data, keys sorted."""
+    text = json.dumps(data, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def hash_file(path: Path) -> str:
+    """Return the sha256 of a file.
+
+    Weight files over 64 MiB are fingerprinted: their size, and 1 MiB at 64 evenly spaced places, the first and
+    the last included; a base model of 16 GB is then known in a second.
+    """
+    size = path.stat().st_size
+    hashed = hashlib.sha256()
+    with path.open("rb") as file:
+        if path.suffix in WEIGHT_SUFFIXES and size > 64 * SAMPLE:
+            hashed.update(f"sampled {size}".encode())
+            for index in range(64):
+                file.seek((size - SAMPLE) * index // 63)
+                hashed.update(file.read(SAMPLE))
+        else:
+            while block := file.read(SAMPLE):
+                hashed.update(block)
+    return hashed.hexdigest()
+
+
+def hash_path(path: Path) -> str:
+    """Return the digest of a file, of a folder (names and contents), or of the files that a glob matches."""
+    if path.is_file():
+        return hash_file(path)
+    if "*" in path.name:
+        files = sorted(path.parent.glob(path.name))
+    else:
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+    if not files:
+        raise UserError(f"{path}: no such file or folder")
+    return digest([[str(file.relative_to(path.parent)), hash_file(file)] for file in files])
+
+
+def hash_model(settings: ModelSettings) -> str:
+    """Digest of what decides a base's numbers: weights, tokenizer, quantisation and compute dtype."""
+    folder = Path(settings.path).expanduser()
+    weights = hash_path(folder) if folder.exists() else f"{settings.path}@{settings.revision}"
+    tokenizer = Path(settings.tokenizer).expanduser() if settings.tokenizer else None
+    named = hash_path(tokenizer) if tokenizer and tokenizer.exists() else settings.tokenizer
+    return digest([weights, named, settings.quantization, settings.compute_dtype])
+
+
+@dataclass(frozen=True, slots=True)
+class StepKey:
+    """What decides a step's result: plain settings, and a digest for each named input."""
+
+    settings: dict[str, Any]
+    inputs: dict[str, str]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the key as it stands in started.json and done.json."""
+        return {"schema": SCHEMA, "settings": self.settings, "inputs": self.inputs}
+
+
+def changed_keys(old: Any, new: Any, prefix: str = "") -> list[str]:
+    """Return one line for each leaf that differs between two nested values."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        lines = []
+        for key in [*old, *(key for key in new if key not in old)]:
+            lines += changed_keys(old.get(key), new.get(key), f"{prefix}.{key}" if prefix else str(key))
+        return lines
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        lines = []
+        for index, (left, right) in enumerate(zip(old, new, strict=True)):
+            lines += changed_keys(left, right, f"{prefix}.{index}")
+        return lines
+    if old == new:
+        return []
+    return [f"{prefix}: {_short(old)} -> {_short(new)}"]
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+class StaleStepError(UserError):
+    """A step's output was made with other settings or inputs than those asked for now."""
+
+    def __init__(self, folder: Path, step: str, changes: list[str]) -> None:
+        self.changes = changes
+        shown = "; ".join(changes[:8]) + ("; …" if len(changes) > 8 else "")
+        super().__init__(
+            f"{folder}: step '{step}' was made with other settings or inputs: {shown}. "
+            f"Redo it with --redo {step.partition('/')[0]}, or use another --run folder"
+        )
+
+
+class StepFolder:
+    """One step's folder inside a run folder."""
+
+    def __init__(self, root: Path, step: str) -> None:
+        self.root = root
+        self.step = step
+        self.path = root / step
+
+    def state(self, key: StepKey) -> Literal["done", "partial", "absent"]:
+        """Say whether the step's output stands, is half made, or is not there; raise StaleStepError if it differs."""
+        wanted = json.loads(json.dumps(key.as_json(), default=str))
+        for name in ("done.json", "started.json"):
+            marker = self.path / name
+            if marker.exists():
+                found = read_json(marker)
+                changes = changed_keys({k: found.get(k) for k in wanted}, wanted)
+                if changes:
+                    raise StaleStepError(self.root, self.step, changes)
+                return "done" if name == "done.json" else "partial"
+        if self.path.exists() and any(file.is_file() for file in self.path.iterdir()):
+            raise UserError(
+                f"{self.path}: holds files but no started.json; move it away or use another --run folder"
+            )
+        return "absent"
+
+    def discard(self) -> None:
+        """Delete the step's output."""
+        if self.path.exists():
+            trash = self.path.with_name(f".{self.path.name}.discarded")
+            shutil.rmtree(trash, ignore_errors=True)
+            self.path.replace(trash)
+            shutil.rmtree(trash)
+
+    def start(self, key: StepKey) -> None:
+        """Mark the step as begun with this key."""
+        write_json(self.path / "started.json", key.as_json())
+
+    def finish(self, key: StepKey, outputs: list[str], rows: Mapping[str, int], seconds: float) -> None:
+        """Write done.json, last: key, sha256 of outputs (paths relative to the step's folder), rows, times."""
+        hashes = {name: hash_path(self.path / name) for name in sorted(outputs)}
+        record = {
+            **key.as_json(),
+            "outputs": hashes,
+            "rows": dict(rows),
+            "seconds": round(seconds, 2),
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        }
+        write_json(self.path / "done.json", record)
+        (self.path / "started.json").unlink(missing_ok=True)
+
+    def outputs(self) -> dict[str, str]:
+        """Return {output name: sha256} from done.json; raise UserError when the step is not done."""
+        marker = self.path / "done.json"
+        if not marker.exists():
+            raise UserError(
+                f"{self.path}: step '{self.step}' is not done; run `anukul {self.step} run.yaml` first"
+            )
+        return dict(read_json(marker)["outputs"])
+
+
+@contextmanager
+def lock(root: Path) -> Iterator[None]:
+    """Hold the run folder for this process; raise UserError when another one works in it."""
+    import fcntl
+
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / ".lock").open("a+") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"{root}: another anukul command is working in this run folder; wait or use --run"
+            ) from None
+        yield
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a step hands back: the files it made (paths relative to its folder) and rows counted by name."""
+
+    outputs: list[str]
+    rows: dict[str, int]

@@ -1,0 +1,108 @@
+"""Pack examples into rows of a fixed length so that no example sees another.
+
+One predicate says what a token may see: the earlier tokens of its own example. Positions count from 0 in every
+example, so that a packed example is computed as it would be alone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from anukul.train.formats import Example
+
+WINDOW = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Packed rows on a device. A cell that is padding belongs to example -1."""
+
+    ids: Tensor  # [rows, context] int64
+    positions: Tensor  # [rows, context] int64
+    mask: Tensor  # [rows, 1, context, context] bool, True where the query (third axis) sees the key
+    predicting: Tensor  # [loss tokens] int64, flat cell index whose hidden state predicts …
+    targets: Tensor  # [loss tokens] int64, … this token
+    replay: Tensor  # [loss tokens] bool, whether the target is replay
+
+
+def pack(lengths: Sequence[int], context: int, order: Sequence[int]) -> list[list[int]]:
+    """Group examples into rows of at most `context` tokens; return lists of example numbers.
+
+    Best fit decreasing inside windows of the shuffled order: nearly no padding, and the order of the data stays
+    random at the scale of a window.
+    """
+    rows: list[list[int]] = []
+    for start in range(0, len(order), WINDOW):
+        window = sorted(order[start : start + WINDOW], key=lambda index: -lengths[index])
+        packed: list[list[int]] = []
+        # rows by free space, so that the tightest that still fits is found without a search over all
+        by_space: list[list[int]] = [[] for _ in range(context + 1)]
+        for index in window:
+            need = lengths[index]
+            free = next((space for space in range(need, context + 1) if by_space[space]), None)
+            if free is None:
+                packed.append([index])
+                by_space[context - need].append(len(packed) - 1)
+            else:
+                row = by_space[free].pop()
+                packed[row].append(index)
+                by_space[free - need].append(row)
+        # longest-first packing would make the first steps all long examples
+        shuffled = np.random.default_rng([len(order), start]).permutation(len(packed))
+        rows += [packed[i] for i in shuffled]
+    return rows
+
+
+def collate(
+    rows: Sequence[Sequence[int]],
+    examples: Sequence[Example],
+    context: int,
+    pad_id: int,
+    device: torch.device,
+) -> Batch:
+    """Lay out packed rows as tensors."""
+    shape = (len(rows), context)
+    ids = np.full(shape, pad_id, np.int64)
+    positions = np.zeros(shape, np.int64)
+    owner = np.full(shape, -1, np.int64)
+    learnt = np.zeros(shape, np.bool_)
+    replay = np.zeros(shape, np.bool_)
+    for number, row in enumerate(rows):
+        cursor = 0
+        for index in row:
+            example = examples[index]
+            cells = slice(cursor, cursor + len(example.ids))
+            ids[number, cells] = example.ids
+            positions[number, cells] = np.arange(len(example.ids))
+            owner[number, cells] = index
+            learnt[number, cells] = example.learnt
+            learnt[number, cursor] = False  # nothing predicts the first token of an example
+            replay[number, cells] = example.replay
+            cursor += len(example.ids)
+    where = np.flatnonzero(learnt)
+    owners = torch.from_numpy(owner).to(device)
+    return Batch(
+        ids=torch.from_numpy(ids).to(device),
+        positions=torch.from_numpy(positions).to(device),
+        mask=may_see(owners),
+        predicting=torch.from_numpy(where - 1).to(device),
+        targets=torch.from_numpy(ids.reshape(-1)[where]).to(device),
+        replay=torch.from_numpy(replay.reshape(-1)[where]).to(device),
+    )
+
+
+def may_see(owner: Tensor) -> Tensor:
+    """Return `[rows, 1, length, length]`: query i sees key j when both are of one example and j is not later."""
+    length = owner.shape[1]
+    same = owner[:, None, :, None] == owner[:, None, None, :]
+    causal = torch.ones(length, length, dtype=torch.bool, device=owner.device).tril()
+    return same & causal
+
+
+def loss_tokens(rows: Sequence[Sequence[int]], counts: NDArray[np.int64]) -> int:
+    """Return how many tokens of the rows count in the loss, `counts` being the number for each example."""
+    return int(sum(counts[index] for row in rows for index in row))
