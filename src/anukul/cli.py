@@ -30,7 +30,7 @@ Redo = Annotated[bool, typer.Option("--redo", help="discard what this step made 
 
 def prepare(path: Path, overrides: list[str] | None, run: Path | None) -> "tuple[RunConfig, Path]":
     """Load and check a config; build its world if it has one; return it with its run folder."""
-    from anukul import configfile, pipeline
+    from anukul import configfile
     from anukul.config import resolve
 
     config = configfile.load(path, overrides or ())
@@ -39,9 +39,7 @@ def prepare(path: Path, overrides: list[str] | None, run: Path | None) -> "tuple
 
         config = configfile.load(path, overrides or (), world=str(build_world(config.world)))
     configfile.check_files(path, config)
-    root = resolve(run or Path("runs") / config.name)
-    pipeline.save_requested(path.read_text(encoding="utf-8"), root)
-    return config, root
+    return config, resolve(run or Path("runs") / config.name)
 
 
 @app.command("run")
@@ -61,7 +59,7 @@ def run_all(
         if step not in pipeline.STEPS:
             raise UserError(f"'{step}' is no step; the steps are {', '.join(pipeline.STEPS)}")
     config, root = prepare(config_file, overrides, run)
-    pipeline.run_steps(config, root, pipeline.STEPS, tuple(redo or ()), start)
+    pipeline.run_steps(config, config_file.read_text("utf-8"), root, pipeline.STEPS, tuple(redo or ()), start)
     typer.echo(root / "report" / "index.html")
 
 
@@ -71,7 +69,7 @@ def _one_step(
     from anukul import pipeline
 
     config, root = prepare(config_file, overrides, run)
-    pipeline.run_steps(config, root, (step,), (step,) if redo else ())
+    pipeline.run_steps(config, config_file.read_text("utf-8"), root, (step,), (step,) if redo else ())
 
 
 @app.command()

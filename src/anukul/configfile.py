@@ -181,7 +181,7 @@ def input_files(config: RunConfig) -> list[tuple[str, str]]:
 
 def _fault(path: Path, data: dict[str, Any], item: Any) -> str:
     """Put one pydantic fault into one line: file, key path, what is wrong, the nearest valid name."""
-    location = [part for part in item["loc"]]
+    location = list(item["loc"])
     where = ".".join(str(part) for part in location) or "(whole file)"
     if item["type"] == "extra_forbidden":
         valid = _valid_names(location[:-1])

@@ -39,5 +39,4 @@ def run_demo(run: Path) -> Path:
 
 def _run(config: RunConfig, root: Path, config_file: Path, steps: tuple[str, ...]) -> None:
     configfile.check_files(config_file, config)
-    pipeline.save_requested(config_file.read_text(encoding="utf-8"), root)
-    pipeline.run_steps(config, root, steps)
+    pipeline.run_steps(config, config_file.read_text(encoding="utf-8"), root, steps)

@@ -14,8 +14,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from anukul import __version__
 from anukul.config import STAGE_FILES, RunConfig, Section, Stage, TextInput, resolve
 from anukul.errors import UserError
@@ -52,6 +50,7 @@ class Unit:
 
 def run_steps(
     config: RunConfig,
+    requested: str,
     root: Path,
     wanted: tuple[str, ...],
     redo: tuple[str, ...] = (),
@@ -59,7 +58,7 @@ def run_steps(
 ) -> None:
     """Run the wanted steps of a config in order, skipping what stands.
 
-    `redo` names steps to discard first. `start` discards that step and all later ones, and needs the earlier ones
+    `requested` is the config as the user wrote it, kept beside the resolved one. `redo` names steps to discard first. `start` discards that step and all later ones, and needs the earlier ones
     done. Raises UserError where a step stands with other settings or inputs.
     """
     chosen = [unit for unit in units(config, root) if unit.step in wanted]
@@ -67,7 +66,7 @@ def run_steps(
         asked = ", ".join(wanted)
         raise UserError(f"nothing to do: the config has no section for {asked}")
     with lock(root):
-        record_run(config, root)
+        record_run(config, requested, root)
         earlier = True
         changed = False
         for unit in chosen:
@@ -262,8 +261,8 @@ def _report_inputs(config: RunConfig, root: Path) -> dict[str, str]:
     return hashes
 
 
-def record_run(config: RunConfig, root: Path) -> None:
-    """Write run.json (how and with what), config.requested.yaml is the caller's, config.resolved.json."""
+def record_run(config: RunConfig, requested: str, root: Path) -> None:
+    """Write run.json (how and with what), config.requested.yaml and config.resolved.json."""
     names = ("torch", "transformers", "peft", "bitsandbytes", "lm-eval", "tokenizers", "numpy")
     packages = {}
     for name in names:
@@ -283,6 +282,7 @@ def record_run(config: RunConfig, root: Path) -> None:
             "model_revision": config.model.revision,
         },
     )
+    write_atomic(root / "config.requested.yaml", requested)
     write_json(root / "config.resolved.json", config.model_dump(mode="json"))
 
 
@@ -305,13 +305,3 @@ def _git_state() -> dict[str, Any]:
     if commit.returncode:
         return {"git_commit": None, "git_dirty": None}
     return {"git_commit": commit.stdout.strip(), "git_dirty": bool(status.stdout.strip())}
-
-
-def save_requested(text: str, root: Path) -> None:
-    """Keep the config as the user wrote it."""
-    write_atomic(root / "config.requested.yaml", text)
-
-
-def shown_config(config: RunConfig) -> str:
-    """The resolved config as YAML, for people."""
-    return str(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True))

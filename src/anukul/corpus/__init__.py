@@ -1,0 +1,1 @@
+"""`corpus`: read text, normalise it, check its language, drop exact duplicates."""

@@ -1,0 +1,1 @@
+"""Which attention heads resolve which dependency relations, base against adapted."""

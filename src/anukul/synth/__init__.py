@@ -1,0 +1,1 @@
+"""`synth`: parallel pairs, machine translation and instructions, filtered with a reason for each row dropped."""

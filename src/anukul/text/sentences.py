@@ -1,0 +1,68 @@
+"""Split a paragraph into sentences by the enders of its language.
+
+The danda, `?` and `!` always end a sentence. A full stop ends one unless it stands in a number, after a known
+abbreviation, after an initial, or after the number of a list item.
+"""
+
+from functools import cache
+
+import regex
+
+from anukul.languages import Language
+
+CLOSERS = r"[\"'”’»)\]}]*"
+LAST_WORD = regex.compile(r"[\p{L}\p{M}\p{N}\u200c\u200d.]+$")
+LIST_NUMBER = regex.compile(r"\s*\(?\p{Nd}{1,3}$")
+# One letter with its marks and conjuncts: र, प्र, J.
+INITIAL = regex.compile(r"(?:\p{L}\p{M}*(?:\u094d[\u200c\u200d]?\p{L}\p{M}*)*)$")
+SPACE = regex.compile(r"\s+")
+
+
+@cache
+def _ender(enders: str) -> "regex.Pattern[str]":
+    sure = "".join(regex.escape(mark) for mark in enders if mark != ".")
+    stop = r"|(?:\.+|…)" + CLOSERS + r"(?=\s|$)" if "." in enders else ""
+    return regex.compile(rf"(?:\.*[{sure}][{sure}.]*{CLOSERS}){stop}")
+
+
+def split_sentences(text: str, language: Language) -> list[str]:
+    """Return the sentences of a text, stripped and non-empty; enders stay with their sentence.
+
+    A line break always ends a sentence. No character but white space is lost.
+    """
+    pattern = _ender(language.sentence_enders)
+    found: list[str] = []
+    for line in text.split("\n"):
+        start = 0
+        for match in pattern.finditer(line):
+            if match.group()[0] == "." and _keeps_going(line, start, match, language):
+                continue
+            sentence = line[start : match.end()].strip()
+            if sentence:
+                found.append(sentence)
+            start = match.end()
+        rest = line[start:].strip()
+        if rest:
+            found.append(rest)
+    return found
+
+
+def _keeps_going(line: str, start: int, match: "regex.Match[str]", language: Language) -> bool:
+    """Say whether the full stop at `match` is part of a sentence: abbreviation, initial or list number."""
+    if match.group().startswith("..") or not line[match.end() :].strip():
+        return False
+    if any(mark in match.group() for mark in language.sentence_enders if mark != "."):
+        return False
+    before = line[start : match.start()]
+    if LIST_NUMBER.fullmatch(before):
+        return True
+    word = LAST_WORD.search(before)
+    if word is None:
+        return False
+    text = word.group()
+    if text in language.abbreviations or text.casefold() in language.abbreviations:
+        return True
+    last = text.rpartition(".")[2]
+    if INITIAL.fullmatch(last):
+        return "." in text or last not in language.function_words
+    return False
