@@ -1,0 +1,176 @@
+"""Run the tasks through lm-eval: one lm-eval task for each task x shots x seed, all scored in one call."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from anukul.evaluate.rows import check_finite
+from anukul.evaluate.shots import draw_exemplars, prompt
+from anukul.evaluate.tasks import LoadedTask, TaskItem
+from anukul.records import Item
+from anukul.scoring.harness import AnukulLM
+
+from lm_eval.api.instance import Instance  # isort: skip  # after scoring.harness, which sets lm-eval's environment
+from lm_eval.api.metrics import mean  # isort: skip
+from lm_eval.api.task import Task  # isort: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One task at one shot count and seed, with the prompts of its items."""
+
+    task: LoadedTask
+    shots: int
+    seed: int
+    exemplars: tuple[tuple[TaskItem, ...], ...]  # per item
+
+    @property
+    def name(self) -> str:
+        """Name of the lm-eval task."""
+        return f"{self.task.settings.name}-{self.shots}-{self.seed}"
+
+    def pairs(self, index: int) -> list[tuple[str, str]]:
+        """Return (prompt, continuation after a space) for each option of an item."""
+        item = self.task.items[index]
+        options = [item.pair(option) for option in range(item.options)]
+        return [
+            (prompt(self.exemplars[index], context), f" {continuation}") for context, continuation in options
+        ]
+
+
+def variants_of(task: LoadedTask, shots: Sequence[int], seeds: Sequence[int]) -> list[Variant]:
+    """Return the task at each seed and shot count; exemplars are nested in the shot count."""
+    variants = []
+    for seed in seeds:
+        drawn = draw_exemplars(task.pool, task.items, seed, max(shots), task.settings.name)
+        for count in sorted(shots):
+            exemplars = tuple(tuple(chosen[:count]) for chosen in drawn)
+            variants.append(Variant(task, count, seed, exemplars))
+    return variants
+
+
+class PromptTask(Task):  # type: ignore[misc]  # lm-eval ships no types
+    """An lm-eval task whose prompts are already written; its documents are indices into a variant."""
+
+    VERSION = 1
+    OUTPUT_TYPE = "multiple_choice"
+
+    def __init__(self, variant: Variant) -> None:
+        self.variant = variant
+        super().__init__(config={"task": variant.name, "num_fewshot": 0, "output_type": self.OUTPUT_TYPE})
+
+    def download(self, data_dir: Any = None, cache_dir: Any = None, download_mode: Any = None) -> None:
+        """The documents are in memory."""
+        self.dataset = {"test": [{"index": index} for index in range(len(self.variant.task.items))]}
+
+    def has_training_docs(self) -> bool:
+        """None: exemplars are in the prompts."""
+        return False
+
+    def has_validation_docs(self) -> bool:
+        """None."""
+        return False
+
+    def has_test_docs(self) -> bool:
+        """Always."""
+        return True
+
+    def test_docs(self) -> list[dict[str, int]]:
+        """The documents."""
+        return self.dataset["test"]
+
+    def doc_to_text(self, doc: dict[str, int]) -> str:
+        """The prompt of the first option."""
+        return self.variant.pairs(doc["index"])[0][0]
+
+    def doc_to_target(self, doc: dict[str, int]) -> int:
+        """The index of the right option."""
+        return self.variant.task.items[doc["index"]].gold
+
+    def build_all_requests(self, **_: Any) -> None:
+        """Make the requests without lm-eval's few-shot sampling and its progress bar."""
+        docs = self.test_docs()
+        self._instances = [request for doc in docs for request in self.construct_requests(doc, "")]
+
+    def construct_requests(self, doc: dict[str, int], ctx: str, **_: Any) -> list[Instance]:
+        """One log-likelihood request for each option."""
+        return [
+            Instance(
+                request_type="loglikelihood",
+                doc=doc,
+                arguments=pair,
+                idx=option,
+                metadata=(self.variant.name, doc["index"], 1),
+            )
+            for option, pair in enumerate(self.variant.pairs(doc["index"]))
+        ]
+
+    def process_results(self, doc: dict[str, int], results: Sequence[tuple[float, bool]]) -> dict[str, float]:
+        """lm-eval's own accuracy, which the step compares with ours."""
+        prediction = _predict(self.variant.task.items[doc["index"]], results)
+        return {"acc": float(prediction == self.doc_to_target(doc))}
+
+    def aggregation(self) -> dict[str, Any]:
+        """Mean."""
+        return {"acc": mean}
+
+    def higher_is_better(self) -> dict[str, bool]:
+        """Yes."""
+        return {"acc": True}
+
+
+def score_variants(lm: AnukulLM, variants: Sequence[Variant], model: str) -> list[Item]:
+    """Score all variants in one lm-eval call and return their items; raise UserError for a score that is not finite."""
+    from lm_eval.evaluator import evaluate
+
+    if not variants:
+        return []
+    tasks = {variant.name: PromptTask(variant) for variant in variants}
+    results = evaluate(lm, {"tasks": tasks, "groups": {}}, bootstrap_iters=0, log_samples=True)
+    items = []
+    for variant in variants:
+        samples = sorted(results["samples"][variant.name], key=lambda sample: int(sample["doc_id"]))
+        for index, sample in enumerate(samples):
+            scores = [(float(value), bool(greedy)) for value, greedy in sample["filtered_resps"]]
+            items.append(_item(variant, variant.task.items[index], scores, model))
+    return items
+
+
+def _predict(item: TaskItem, scores: Sequence[tuple[float, bool]]) -> int:
+    """Return the option with the highest log-likelihood, the first of equals; for a cloze 0 if greedy, else -1."""
+    if item.is_cloze:
+        return 0 if scores[0][1] else -1
+    return max(range(len(scores)), key=lambda option: scores[option][0])
+
+
+def _item(variant: Variant, item: TaskItem, scores: list[tuple[float, bool]], model: str) -> Item:
+    settings = variant.task.settings
+    values = [value for value, _ in scores]
+    check_finite(values, settings.name, item.id, model)
+    sizes = [len(item.pair(option)[1].encode("utf-8")) for option in range(item.options)]
+    prediction = _predict(item, scores)
+    correct_norm = math.nan
+    if len(item.continuations) > 1:
+        per_byte = [value / size for value, size in zip(values, sizes, strict=True)]
+        correct_norm = float(per_byte.index(max(per_byte)) == item.gold)
+    return Item(
+        model=model,
+        kind="multiple_choice",
+        task=settings.name,
+        language=settings.language,
+        role=settings.role,
+        shots=variant.shots,
+        seed=variant.seed,
+        item=item.id,
+        cluster=item.cluster,
+        split=item.split,
+        phenomenon="",
+        gold=item.gold,
+        prediction=prediction,
+        correct=float(prediction == item.gold),
+        correct_norm=correct_norm,
+        chance=0.0 if item.is_cloze else 1 / item.options,
+        loglikelihoods=values,
+        byte_counts=sizes,
+    )
