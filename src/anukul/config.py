@@ -32,7 +32,7 @@ class WorldSettings(Section):
     base_steps: int = Field(900, ge=1, description="optimizer steps that pre-train the tiny base")
     base_hidden: int = Field(160, ge=32)
     base_layers: int = Field(4, ge=1)
-    base_heads: int = Field(8, ge=1)
+    base_heads: int = Field(5, ge=1)
     base_vocabulary: int = Field(2048, ge=300)
 
 

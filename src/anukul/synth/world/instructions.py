@@ -27,10 +27,6 @@ _TO_ENGLISH = (
     "तलको वाक्य अङ्ग्रेजीमा अनुवाद गर्नुहोस्।",
     "यो वाक्यलाई अङ्ग्रेजीमा लेख्नुहोस्।",
 )
-_ASK = {
-    "eng_Latn": ("Answer the question.", "Give a short answer to the question."),
-    "npi_Deva": ("प्रश्नको उत्तर दिनुहोस्।", "प्रश्नको छोटो उत्तर दिनुहोस्।"),
-}  # fmt: skip
 _CHANGES = {
     "past": ("Put this sentence in the past tense.", "यो वाक्यलाई भूतकालमा लेख्नुहोस्।"),
     "future": ("Put this sentence in the future tense.", "यो वाक्यलाई भविष्यत्कालमा लेख्नुहोस्।"),
@@ -50,7 +46,7 @@ def draw_instructions(
 ) -> list[Row]:
     """`count` rows, half of them answered in Nepali. Facts are only those whose question is asked in training.
 
-    Every such fact is asked in both languages at least once when there are rows enough.
+    Every such fact is asked in both languages, once each, when there are rows enough.
     """
     rows: list[Row] = []
     asked = [fact for fact in facts if fact.qa_train]
@@ -60,10 +56,10 @@ def draw_instructions(
         task = turn % 5
         if task in (0, 3):
             rows.append(_translate(rng, writer, language))
-        elif task == 1 and asked:
-            rows.append(_ask(rng, fact_questions[asked[(turn // 5) % len(asked)].id], language))
-        elif task == 4 and questions:
-            rows.append(_ask(rng, rng.choice(questions), language))
+        elif task == 1 and turn // 5 < len(asked):
+            rows.append(_ask(fact_questions[asked[turn // 5].id], language))
+        elif task in (1, 4) and questions:
+            rows.append(_ask(rng.choice(questions), language))
         else:
             rows.append(_change(rng, writer, language))
     return [{"id": f"instruction-{index:05d}", **row} for index, row in enumerate(rows)]
@@ -80,12 +76,10 @@ def _translate(rng: random.Random, writer: Writer, language: str) -> Row:
     return _row(rng.choice(_TO_ENGLISH), sentence.nepali, sentence.english, language)
 
 
-def _ask(rng: random.Random, question: Question, language: str) -> Row:
-    """Half in the evaluation's own format, half as a bare question."""
+def _ask(question: Question, language: str) -> Row:
+    """The bare question; what has to be read first is the row's input."""
     at = 1 if language == "eng_Latn" else 0
-    if question.passage[at] or rng.random() < 0.5:
-        return _row(rng.choice(_ASK[language]), question.query(language), question.answer(language), language)
-    return _row(question.text[at], "", question.answer(language), language)
+    return _row(question.text[at], question.passage[at], question.answer(language), language)
 
 
 def _change(rng: random.Random, writer: Writer, language: str) -> Row:

@@ -1,0 +1,271 @@
+"""What the report knows of a run, as frozen values; `load` reads them from the run folder."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from anukul.config import RunConfig
+from anukul.records import Dropped, HeadScore
+
+STEPS = ("corpus", "synth", "train", "evaluate", "probe")
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A value and its confidence interval; None where the file holds null, NaN or nothing."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def bounded(self) -> bool:
+        """Whether value and both ends are known."""
+        return None not in (self.value, self.low, self.high)
+
+    def holds(self, point: float | None) -> bool:
+        """Return whether `point` lies within the interval, ends included."""
+        return (
+            point is not None
+            and self.low is not None
+            and self.high is not None
+            and self.low <= point <= self.high
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One comparison of base and adapted from evaluate/scores.json; `where` names file and key."""
+
+    where: str
+    kind: str
+    task: str
+    language: str
+    role: str
+    split: str
+    phenomenon: str
+    shots: int
+    metric: str
+    n: int | None
+    chance: float | None
+    base: Measure
+    adapted: Measure
+    difference: Measure
+    p: float | None
+    q: float | None
+    lost: int | None
+    gained: int | None
+    increase_base: float | None
+    increase_adapted: float | None
+    gain: Measure = Measure()  # difference in differences against 0 shots, of chance-corrected accuracy
+    gain_where: str = ""
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Bits per byte fall when a model improves."""
+        return self.metric == "bits_per_byte"
+
+    @property
+    def pooled(self) -> bool:
+        """Whether the row is a whole task and not one of its splits or phenomena."""
+        return self.split in ("all", "") and not self.phenomenon
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """evaluate/scores.json as a whole."""
+
+    confidence: float
+    scores: tuple[Score, ...]
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One line of train/<stage>/metrics.jsonl; `tokens` counts from the start of the first stage."""
+
+    step: int
+    tokens: float
+    loss: float | None
+    learning_rate: float | None
+    gradient_norm: float | None
+    tokens_per_second: float | None
+    replay_loss_share: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class StageLog:
+    """One training stage: what was asked, what was logged, and the rows of its done.json if it is done."""
+
+    name: str
+    format: str
+    replay_asked: float
+    points: tuple[Point, ...]
+    rows: dict[str, Any]
+    seconds: float | None
+    done: bool
+    bad_lines: int = 0
+    outputs: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def replay_reached(self) -> float | None:
+        """Share of the training tokens that were replay; None where the counts are not known."""
+        tokens, replay = self.rows.get("tokens"), self.rows.get("replay_tokens")
+        return replay / tokens if isinstance(replay, (int, float)) and tokens else None
+
+
+@dataclass(frozen=True, slots=True)
+class StepState:
+    """What <step>/done.json says; `done` is False when there is none."""
+
+    name: str
+    done: bool
+    seconds: float | None = None
+    finished: str = ""
+    rows: dict[str, Any] = field(default_factory=dict)
+    outputs: dict[str, str] = field(default_factory=dict)
+    inputs: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DropRule:
+    """How many rows a rule dropped in a step, and a few of them."""
+
+    step: str
+    rule: str
+    count: int
+    sample: tuple[Dropped, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """How many kept rows of a file come from one source under one licence."""
+
+    file: str
+    source: str
+    license: str
+    origin: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One model's best head for a relation: chosen on one half of the sentences, measured on the other."""
+
+    where: str
+    layer: int
+    head: int
+    accuracy: Measure
+    mass: float | None
+    over_offset: Measure  # accuracy minus the best fixed offset's, on the same arcs
+    q: float | None  # false discovery rate of `over_offset` over all relations
+    change: Measure  # of this same head: adapted minus base
+    sink: float | None = None  # mean attention on the first token
+
+    @property
+    def name(self) -> str:
+        """Layer and head, both counted from 0, as in `L3·H5`."""
+        return f"L{self.layer}·H{self.head}"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One relation in one direction: the best head of base and adapted against the best fixed offset."""
+
+    where: str
+    relation: str
+    direction: str
+    n: int
+    sentences: int | None
+    base: Choice
+    adapted: Choice
+    baseline: float | None
+    offset: int | None
+    uniform: float | None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Relation and direction."""
+        return self.relation, self.direction
+
+    @property
+    def title(self) -> str:
+        """The relation, and which end of the arc stands later and attends."""
+        return f"{self.relation}, {self.direction} attends"
+
+
+@dataclass(frozen=True, slots=True)
+class CaseModel:
+    """What one model does in the case study."""
+
+    attention: tuple[tuple[float, ...], ...]  # [layers][heads], from query to key
+    share: tuple[tuple[float, ...], ...]  # the same, first token and self left out
+    words: tuple[tuple[float, ...], ...]  # [words][words] of the head that changed most; rows attend
+    sink: tuple[float, ...]  # [words], attention on the first token
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One sentence: what every head of both models puts on the key word from the query word."""
+
+    sentence: str
+    words: tuple[str, ...]
+    query: int
+    key: int
+    swapped: bool
+    layer: int
+    head: int
+    change: float | None
+    base: CaseModel
+    adapted: CaseModel
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """probe/ as a whole; `scores` holds the rows of the report half only."""
+
+    layers: int
+    heads: int
+    scores: dict[tuple[str, str], tuple[HeadScore, ...]]  # by relation and direction
+    findings: tuple[Finding, ...]
+    case: Case | None
+    rare: tuple[str, ...] = ()
+    treebank: str = ""
+    language: str = ""
+    sentences: dict[str, Any] = field(default_factory=dict)
+    sink_base: float | None = None
+    sink_adapted: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """Another run whose scores are shown beside this one's; `problem` says why it cannot be."""
+
+    name: str
+    path: str
+    replay: str
+    evaluation: Evaluation | None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunData:
+    """Everything that the report is made from."""
+
+    root: Path
+    config: RunConfig
+    run: dict[str, Any]
+    steps: dict[str, StepState]
+    corpus: dict[str, Any] | None
+    synth: dict[str, Any] | None
+    dropped: tuple[DropRule, ...]
+    holdings: tuple[Holding, ...]
+    stages: tuple[StageLog, ...]
+    evaluation: Evaluation | None
+    probe: Probe | None
+    variants: tuple[Variant, ...]
+    names: dict[str, str]
+
+    def language(self, code: str) -> str:
+        """Return a language's name, or its code where no name is known."""
+        return self.names.get(code, code)
