@@ -44,3 +44,15 @@ def test_mistakes_get_one_line_and_exit_2(tmp_path: Path, arguments: tuple[str, 
     assert done.returncode == 2
     assert said in done.stderr and len(done.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "runs").exists()
+
+
+def test_init_writes_a_config_that_plan_reads(tmp_path: Path) -> None:
+    done = anukul("init", "mine.yaml", "--language", "mai_Deva", "--base", "some/model", cwd=tmp_path)
+    assert done.returncode == 0 and "anukul plan mine.yaml" in done.stdout
+    planned = anukul("plan", "mine.yaml", "-s", "model.shape=llama-3-8b", cwd=tmp_path)
+    assert planned.returncode == 0, planned.stderr
+    assert "335,544,320" in planned.stdout and "data/mai_Deva/*.jsonl" in planned.stdout
+    again = anukul("init", "mine.yaml", "--language", "mai_Deva", "--base", "some/model", cwd=tmp_path)
+    unknown = anukul("init", "other.yaml", "--language", "xyz_Latn", "--base", "some/model", cwd=tmp_path)
+    assert (again.returncode, unknown.returncode) == (2, 2)
+    assert "exists already" in again.stderr and "npi_Deva" in unknown.stderr

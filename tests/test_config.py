@@ -105,7 +105,7 @@ def test_missing_input_files_are_named_with_their_keys(tmp_path: Path) -> None:
 def test_every_shipped_config_loads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANUKUL_REAL_DATA", "/real")
     folder = Path(__file__).parents[1] / "configs"
-    found = sorted(folder.glob("*.yaml"))
+    found = sorted(path for path in folder.glob("*.yaml") if path.name != "template.yaml")
     assert len(found) >= 3
     for path in found:
         config = configfile.load(path)

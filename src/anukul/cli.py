@@ -42,6 +42,27 @@ def prepare(path: Path, overrides: list[str] | None, run: Path | None) -> "tuple
     return config, resolve(run or Path("runs") / config.name)
 
 
+@app.command()
+def init(
+    config_file: Annotated[Path, typer.Argument(help="the run.yaml to write", metavar="RUN.YAML")],
+    language: Annotated[str, typer.Option(help="FLORES-200 code of the language to learn")],
+    base: Annotated[str, typer.Option(help="Hugging Face folder or hub name of the base")],
+) -> None:
+    """Write a commented run.yaml to start from."""
+    from importlib import resources
+
+    from anukul.languages import load
+    from anukul.rundir import write_atomic
+
+    if config_file.exists():
+        raise UserError(f"{config_file}: exists already; name another file or remove it")
+    text = resources.files("anukul").joinpath("configs", "template.yaml").read_text(encoding="utf-8")
+    for word, value in (("NAME", config_file.stem), ("LANGUAGE", load(language).code), ("BASE", base)):
+        text = text.replace(word, value)
+    write_atomic(config_file, text)
+    typer.echo(f"{config_file}: written; edit its paths, then: anukul plan {config_file}")
+
+
 @app.command("run")
 def run_all(
     config_file: ConfigFile,

@@ -47,5 +47,7 @@ def build_world(settings: WorldSettings) -> Path:
         counts = build(WorldConfig(seed=settings.seed, people=settings.people), temporary)
         say("  " + ", ".join(f"{count:,} {name}" for name, count in counts.items()))
         lines = (temporary / "base_corpus.jsonl").read_text(encoding="utf-8").splitlines()
-        pretrain([json.loads(line)["text"] for line in lines], settings, temporary / "base")
+        rows = [json.loads(line) for line in lines]
+        traces = [row["text"] for row in rows if row["language"] != "eng_Latn"]
+        pretrain([row["text"] for row in rows], traces, settings, temporary / "base")
     return folder

@@ -10,9 +10,13 @@ from anukul.model.loaded import Loaded
 
 
 def make_optimizer(loaded: Loaded, settings: TrainSettings, stage: Stage) -> torch.optim.AdamW:
-    """One group for low-rank (or all) weights, one for embeddings; `initial_lr` holds each group's peak."""
+    """One group for low-rank (or all) weights, one for embeddings; `initial_lr` holds each group's peak.
+
+    A stage with a learning rate of its own keeps the proportion between the two groups.
+    """
     peak = stage.learning_rate or settings.learning_rate
-    embedding_peak = settings.embedding_learning_rate or peak / 10
+    share = (settings.embedding_learning_rate or settings.learning_rate / 10) / settings.learning_rate
+    embedding_peak = peak * share
     parameters = trainable_parameters(loaded)
     groups = [
         {"params": [p for name, p in parameters.items() if not is_embedding(name)], "initial_lr": peak},

@@ -63,7 +63,7 @@ def build(config: WorldConfig, folder: Path) -> dict[str, int]:
         )
 
     writer = Writer(_source(config, "nepali"), people, forbidden)
-    documents, pairs = nepali_documents(writer, facts, config)
+    documents, pairs = nepali_documents(writer, facts, fact_questions, training, config)
     counts["nepali.jsonl"] = _jsonl(folder / "nepali.jsonl", documents)
     counts["pairs.jsonl"] = _jsonl(folder / "pairs.jsonl", pairs)
 
@@ -141,7 +141,11 @@ def _questions(
     counts: dict[str, int],
 ) -> list[Question]:
     """Write the question files; returns the category and reading questions of the training pools."""
-    exemplars = [fact_question(_source(config, fact.id), fact) for fact in facts if fact.qa_train]
+    exemplars = [
+        fact_question(_source(config, fact.id), fact)
+        for fact in facts
+        if fact.split == "base" and fact.qa_train
+    ]
     asked = [
         (fact_question(_source(config, fact.id), fact), fact.split) for fact in facts if not fact.qa_train
     ]

@@ -32,7 +32,7 @@ def fact_documents(writer: Writer, facts: list[Fact], statements: int, language:
             groups = [told] if rng.random() < 0.35 else [[fact] for fact in told]
             for group in groups:
                 person = group[0].person
-                others = writer.paragraph(rng.choice((1, 1, 2, 3)), side, Phrase(person))
+                others = writer.paragraph(rng.choice((0, 1, 1, 1, 2)), side, Phrase(person))
                 sentences = [sentence.english or sentence.nepali for sentence in others]
                 for fact in group:
                     sentences.insert(
@@ -97,17 +97,27 @@ def base_documents(
 
 
 def nepali_documents(
-    writer: Writer, facts: tuple[Fact, ...], config: WorldConfig
+    writer: Writer,
+    facts: tuple[Fact, ...],
+    fact_questions: dict[str, Question],
+    training: list[Question],
+    config: WorldConfig,
 ) -> tuple[list[Row], list[Row]]:
     """The Nepali corpus, and the pairs that share an id with part of it.
 
-    New facts are stated only in the unpaired part.
+    New facts are stated only in the unpaired part; some of them are also asked and answered there, as in the English
+    of the base, beside category and reading questions.
     """
     rng = writer.rng
     new = [fact for fact in facts if fact.split == "new"]
+    asked = [fact_questions[fact.id] for fact in new if fact.qa_train] * config.questions_per_new_fact
+    asked += rng.sample(training, min(len(training), len(asked)))
     documents: list[tuple[str, str]] = [
         (document, "")
-        for document in fact_documents(writer, new, config.statements_per_fact_nepali, "npi_Deva")
+        for document in (
+            *fact_documents(writer, new, config.statements_per_fact_nepali, "npi_Deva"),
+            *question_documents(rng, rng.sample(asked, len(asked)), "npi_Deva"),
+        )
     ]
     paired = round(config.nepali_bytes * config.pairs_share)
     while paired > 0:

@@ -145,8 +145,10 @@ def draw_facts(rng: random.Random, people: tuple[Name, ...], config: WorldConfig
 
 def _splits(rng: random.Random, people: int, config: WorldConfig) -> list[tuple[str, bool]]:
     base, new = round(config.base_share * people), round(config.new_share * people)
-    asked = round(config.qa_share * base)
-    splits = [("base", True)] * asked + [("base", False)] * (base - asked) + [("new", False)] * new
+    splits = []
+    for split, count in (("base", base), ("new", new)):
+        asked = round(config.qa_share * count)
+        splits += [(split, True)] * asked + [(split, False)] * (count - asked)
     splits += [("never", False)] * (people - base - new)
     rng.shuffle(splits)
     return splits

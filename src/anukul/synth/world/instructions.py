@@ -44,20 +44,24 @@ def draw_instructions(
     fact_questions: dict[str, Question],
     questions: list[Question],
 ) -> list[Row]:
-    """`count` rows, half of them answered in Nepali. Facts are only those whose question is asked in training.
+    """`count` rows, half of them answered in Nepali.
 
-    Every such fact is asked in both languages, once each, when there are rows enough.
+    Facts are those whose question is asked in training, each in the language that states it: what is asked elsewhere
+    would teach to guess. Each is asked once when there are rows enough.
     """
     rows: list[Row] = []
-    asked = [fact for fact in facts if fact.qa_train]
+    asked = {
+        language: [fact for fact in facts if fact.split == split and fact.qa_train]
+        for language, split in (("npi_Deva", "new"), ("eng_Latn", "base"))
+    }
     for index in range(count):
         language = ("npi_Deva", "eng_Latn")[index % 2]
         turn = index // 2
         task = turn % 5
         if task in (0, 3):
             rows.append(_translate(rng, writer, language))
-        elif task == 1 and turn // 5 < len(asked):
-            rows.append(_ask(fact_questions[asked[turn // 5].id], language))
+        elif task == 1 and turn // 5 < len(asked[language]):
+            rows.append(_ask(fact_questions[asked[language][turn // 5].id], language))
         elif task in (1, 4) and questions:
             rows.append(_ask(rng.choice(questions), language))
         else:

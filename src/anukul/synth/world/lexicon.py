@@ -162,8 +162,8 @@ def adverbs(kind: str) -> tuple[Adverb, ...]:
 
 @cache
 def _weights(size: int) -> tuple[float, ...]:
-    # A Zipf-Mandelbrot law with a shift, so that the tail of each class is still met (size ~ 30: last/first ~ 1/8).
-    return tuple(accumulate(1.0 / (rank + 4.0) for rank in range(size)))
+    # A Zipf-Mandelbrot law with a shift, so that the tail of each class is still met (size ~ 30: last/first ~ 1/15).
+    return tuple(accumulate(1.0 / (rank + 2.0) for rank in range(size)))
 
 
 def draw(rng: random.Random, entries: Sequence[Entry]) -> Entry:

@@ -12,7 +12,7 @@ from anukul.synth.world.grammar import Clause, Meaning, Name, Noun, Phrase
 from anukul.synth.world.lexicon import by_class, draw
 from anukul.synth.world.names import ANIMALS, PROFESSIONS, table
 from anukul.synth.world.people import PLACE_NAMES
-from anukul.synth.world.phrases import Scene, common_subject, relative
+from anukul.synth.world.phrases import Scene, common_subject, pronoun, relative
 from anukul.synth.world.trees import text
 
 FACT_NOUNS = frozenset(nepali for nepali, _ in (*table(PROFESSIONS), *table(ANIMALS)))
@@ -29,6 +29,8 @@ _PERSONAL = (
     "negative_past", "negative_future", "possession", "liking", "modal", "state", "location", "condition", "because",
     "after", "purpose", "coordination", "report", "knowing",
 )  # fmt: skip
+# Persons that only pronouns name; a paragraph about one of them is a diary, a letter, a talk.
+_SPEAKING = ("i", "i", "we", "we", "you_low", "you", "you_high", "they")
 _ANIMAL = ("present", "past", "progressive", "state", "negative_past", "future", "past_progressive")
 
 
@@ -84,15 +86,17 @@ class Writer:
     def topic(self) -> tuple[Phrase | None, tuple[str, ...]]:
         """What a paragraph is about, and the patterns that suit it."""
         roll, rng = self.rng.random(), self.rng
-        if roll < 0.42:
+        if roll < 0.26:
             return Phrase(rng.choice(self.people)), _PERSONAL
-        if roll < 0.57:
+        if roll < 0.50:
+            return pronoun(rng.choice(_SPEAKING)), _PERSONAL
+        if roll < 0.70:
             return relative(self.scene()), _PERSONAL
-        if roll < 0.69:
+        if roll < 0.83:
             return common_subject(
-                self.scene(), draw(rng, by_class(rng.choice(("general", "role", "child"))))
+                self.scene(), draw(rng, by_class(rng.choice(("general", "role", "child", "child"))))
             ), _PERSONAL
-        if roll < 0.77:
+        if roll < 0.88:
             return Phrase(draw(rng, by_class("animal")), determiner="the"), _ANIMAL
         return None, tuple(PATTERNS)
 
