@@ -94,11 +94,18 @@ def test_variables_come_from_the_environment_or_their_default(
 
 
 def test_missing_input_files_are_named_with_their_keys(tmp_path: Path) -> None:
-    path = write(tmp_path, GOOD.replace("a.txt", str(tmp_path / "a.txt")))
+    text = GOOD.replace("a.txt", str(tmp_path / "a.txt")).replace("./base", str(tmp_path / "base"))
+    path = write(tmp_path, text)
     config = configfile.load(path)
-    with pytest.raises(UserError, match=r"corpus\.inputs\.0\.path: .*a\.txt: no such file"):
+    with pytest.raises(UserError) as caught:
         configfile.check_files(path, config)
+    assert "corpus.inputs.0.path" in str(caught.value) and "model.path" in str(caught.value)
     (tmp_path / "a.txt").write_text("x")
+    (tmp_path / "base").mkdir()
+    for file, said in (("config.json", "no config.json"), ("tokenizer.json", "no tokenizer in this folder")):
+        with pytest.raises(UserError, match=said):
+            configfile.check_files(path, config)
+        (tmp_path / "base" / file).write_text("{}")
     configfile.check_files(path, config)
 
 

@@ -10,10 +10,12 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from anukul.config import RunConfig, resolve
+from anukul.config import ModelSettings, RunConfig, resolve
 from anukul.errors import UserError
 
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 
 class _Loader(yaml.SafeLoader):
@@ -138,14 +140,55 @@ def load(path: Path, overrides: Iterable[str] = (), world: str | None = None) ->
     return config
 
 
+def is_local(name: str) -> bool:
+    """Whether a model or tokenizer name means a folder here and not a name on the hub."""
+    return (
+        Path(name).expanduser().is_dir()
+        or name.startswith((".", "/", "~"))
+        or name.count("/") != 1
+        or os.environ.get("HF_HUB_OFFLINE") == "1"
+    )
+
+
+def check_model(settings: ModelSettings) -> None:
+    """Raise UserError where a local base is not a usable Hugging Face folder; a hub name is not looked at."""
+    folder = Path(settings.path).expanduser()
+    if is_local(settings.path):
+        if not folder.is_dir():
+            raise UserError(
+                f"model.path: {settings.path}: no such folder; give a Hugging Face model folder or a hub name"
+            )
+        if not (folder / "config.json").exists():
+            raise UserError(
+                f"model.path: {settings.path}: no config.json in this folder; give a Hugging Face model folder"
+            )
+    check_tokenizer(settings)
+
+
+def check_tokenizer(settings: ModelSettings) -> None:
+    """Raise UserError where the folder that should hold the tokenizer does not."""
+    key, name = ("tokenizer", settings.tokenizer) if settings.tokenizer else ("path", settings.path)
+    folder = Path(name).expanduser()
+    if is_local(name) and not any((folder / file).exists() for file in TOKENIZER_FILES):
+        raise UserError(
+            f"model.{key}: {name}: no tokenizer in this folder (none of {', '.join(TOKENIZER_FILES)}); "
+            "put the base's tokenizer files there or name their folder in model.tokenizer"
+        )
+
+
 def check_files(path: Path, config: RunConfig) -> None:
-    """Raise UserError naming every input file of the config that does not exist."""
+    """Raise UserError naming every input file of the config that does not exist, the base among them."""
     faults = []
     for key, name in input_files(config):
         found = resolve(name)
         exists = any(found.parent.glob(found.name)) if "*" in found.name else found.exists()
         if not exists:
             faults.append(f"{path}: {key}: {name}: no such file")
+    if config.train or config.evaluate or config.probe:
+        try:
+            check_model(config.model)
+        except UserError as error:
+            faults.append(f"{path}: {error}")
     if faults:
         raise UserError("\n".join(faults))
 

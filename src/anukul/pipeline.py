@@ -58,8 +58,9 @@ def run_steps(
 ) -> None:
     """Run the wanted steps of a config in order, skipping what stands.
 
-    `requested` is the config as the user wrote it, kept beside the resolved one. `redo` names steps to discard first. `start` discards that step and all later ones, and needs the earlier ones
-    done. Raises UserError where a step stands with other settings or inputs.
+    `requested` is the config as the user wrote it, kept beside the resolved one. `redo` names steps to discard first.
+    `start` discards that step and all later ones, and needs the earlier ones done. Raises UserError where a step stands
+    with other settings or inputs.
     """
     chosen = [unit for unit in units(config, root) if unit.step in wanted]
     if not chosen:

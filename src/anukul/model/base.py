@@ -7,13 +7,13 @@ from typing import Any
 import torch
 
 from anukul.config import ModelSettings
+from anukul.configfile import check_model, check_tokenizer, is_local
 from anukul.errors import UserError
 from anukul.model import nf4
 from anukul.model.loaded import Loaded, pick_device
 from anukul.rundir import hash_model
 
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 
 def load_base(settings: ModelSettings) -> Loaded:
@@ -23,14 +23,14 @@ def load_base(settings: ModelSettings) -> Loaded:
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
+    check_model(settings)
     tokenizer = load_tokenizer(settings)
     device = pick_device()
     compute_dtype = DTYPES[settings.compute_dtype]
-    source = _check_folder(settings.path)
     quantization = nf4.quantization_config(compute_dtype) if settings.quantization == "nf4" else None
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            source,
+            str(Path(settings.path).expanduser()) if is_local(settings.path) else settings.path,
             revision=settings.revision,
             quantization_config=quantization,
             dtype="auto",
@@ -60,14 +60,9 @@ def load_tokenizer(settings: ModelSettings) -> Any:
 
     where = settings.tokenizer or settings.path
     key = "model.tokenizer" if settings.tokenizer else "model.path"
-    folder = Path(_check_folder(where, key))
-    if folder.is_dir() and not any((folder / name).exists() for name in TOKENIZER_FILES):
-        raise UserError(
-            f"{key}: {where}: no tokenizer in this folder (none of {', '.join(TOKENIZER_FILES)}); "
-            "put the base's tokenizer files there or name their folder in model.tokenizer"
-        )
+    check_tokenizer(settings)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(folder) if folder.is_dir() else where)
+        tokenizer = AutoTokenizer.from_pretrained(str(Path(where).expanduser()) if is_local(where) else where)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{key}: {where}: the tokenizer cannot be loaded: {_first_line(error)}") from None
     # lengths are ours to mind: texts are cut or windowed where they are used, and a warning would only confuse
@@ -75,19 +70,6 @@ def load_tokenizer(settings: ModelSettings) -> Any:
     if tokenizer.bos_token_id is None and tokenizer.eos_token_id is None:
         raise UserError(f"{key}: {where}: the tokenizer has neither a BOS nor an EOS token, one is needed")
     return tokenizer
-
-
-def _check_folder(path: str, key: str = "model.path") -> str:
-    """Return the folder to load from; raise UserError for a local path that is not there."""
-    folder = Path(path).expanduser()
-    if folder.is_dir():
-        if key == "model.path" and not (folder / "config.json").exists():
-            raise UserError(f"{key}: {path}: no config.json in this folder; give a Hugging Face model folder")
-        return str(folder)
-    looks_local = path.startswith((".", "/", "~")) or path.count("/") != 1
-    if looks_local or os.environ.get("HF_HUB_OFFLINE") == "1":
-        raise UserError(f"{key}: {path}: no such folder; give a Hugging Face model folder or a hub name")
-    return path
 
 
 def _first_line(error: BaseException) -> str:

@@ -80,5 +80,8 @@ def build_llama(
 
 def save_base(model: Any, tokenizer: Any, folder: Path) -> None:
     """Save model and tokenizer as an ordinary Hugging Face folder."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
     model.save_pretrained(str(folder), safe_serialization=True)
     tokenizer.save_pretrained(str(folder))

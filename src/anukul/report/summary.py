@@ -298,8 +298,12 @@ def heads(data: RunData) -> Answer:
             "probe/selected.json: relations[*].base.difference, .adapted.difference, .q",
         )
     ]
-    changed = [f for f in found if head_verdict(f) in ("better", "worse", "moved")]
-    shown = sorted(changed, key=lambda f: -abs(f.adapted.change.value or 0))[:3]
+    # What reads the grammar comes first, surest first; then what changed most.
+    reading = [f for f in found if reads(f.adapted)]
+    reading.sort(key=lambda f: (not certain_of(f.adapted), -(f.adapted.over_offset.value or 0)))
+    changed = [f for f in found if f not in reading and head_verdict(f) in ("better", "worse", "moved")]
+    changed.sort(key=lambda f: -abs(f.adapted.change.value or 0))
+    shown = [*reading, *changed][:3]
     if not shown:
         shown = sorted(found, key=lambda f: -(f.adapted.accuracy.value or 0))[:1]
     claims += [_head_claim(finding) for finding in shown]
@@ -319,7 +323,8 @@ def _head_claim(finding: Finding) -> Claim:
     return Claim(
         f"The adapted model’s best head {adapted.name} finds the right word in "
         f"{interval(adapted.accuracy, True)} of n = {count(finding.n)} arcs (fixed offset "
-        f"{percent(finding.baseline)}); adapted minus base for this same head "
+        f"{percent(finding.baseline)}, lead {interval(adapted.over_offset, True, signed=True)} points); "
+        f"adapted minus base for this same head "
         f"{interval(adapted.change, True, signed=True)} points. "
         f"The base’s own best head is {base.name}, {interval(base.accuracy, True)}"
         + (

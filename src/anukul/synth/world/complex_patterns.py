@@ -15,7 +15,7 @@ from anukul.synth.world.patterns import (
     Pattern,
     action,
 )
-from anukul.synth.world.phrases import Scene, pronoun, pronoun_for, someone, subject
+from anukul.synth.world.phrases import Scene, pronoun, pronoun_for, relative, someone, subject
 
 _INSTANT = ("पुग्नु", "फर्कनु", "आउनु", "उठ्नु", "निस्कनु", "सुत्नु", "थाक्नु")
 _EVENT_VERBS = tuple(verb for verb in HUMAN_VERBS if verb.nepali in _INSTANT)
@@ -196,9 +196,11 @@ def knowing(scene: Scene) -> Clause:
 
 
 def subject_relative(scene: Scene) -> Clause:
-    """तरकारी बेच्ने महिला हाँसिन्; हिजो आएको मान्छे गयो."""
+    """तरकारी बेच्ने महिला हाँसिन्; हिजो आएको मान्छे गयो; मेरी पानी बोक्ने बहिनी आई."""
     noun = draw_noun(scene.rng, ("general", "role", "child"))
     head = Phrase(noun, determiner="the", plural=scene.chance(0.25))
+    if scene.chance(0.45):
+        head = replace(relative(scene), adjective=None)
     inner = _short(scene, scene.rng.choice(("present", "past")), head)
     if inner.verb is None or any(isinstance(a.value, Phrase) and a.value.own for a in inner.adjuncts):
         inner = _trim(inner, ("with", "time"))

@@ -29,7 +29,7 @@ class WorldConfig:
     questions_per_fact: int = 12
     questions_per_new_fact: int = 24
     base_bytes: int = 1_800_000
-    base_nepali_share: float = 0.03
+    base_nepali_share: float = 0.01
     replay_bytes: int = 600_000
     nepali_bytes: int = 2_200_000
     pairs_share: float = 0.6

@@ -20,9 +20,9 @@ FACT_NOUNS = frozenset(nepali for nepali, _ in (*table(PROFESSIONS), *table(ANIM
 # How often each pattern is drawn; those not listed: 2. Complex sentences are rarer, as in text.
 _WEIGHTS = {
     "present": 9, "past": 12, "future": 6, "progressive": 5, "past_progressive": 3, "perfect": 4, "giving": 4,
-    "negative_present": 4, "negative_past": 4, "state": 5, "location": 4, "existence": 4, "possession": 4, "liking": 4,
+    "negative_present": 4, "negative_past": 4, "state": 7, "location": 4, "existence": 4, "possession": 4, "liking": 4,
     "modal": 4, "polar_question": 3, "question": 4, "coordination": 4, "category": 3, "purpose": 3, "after": 3,
-    "object_relative": 3, "subject_relative": 3,
+    "object_relative": 3, "subject_relative": 5,
 }  # fmt: skip
 _PERSONAL = (
     "present", "past", "future", "progressive", "past_progressive", "perfect", "used_to", "giving", "negative_present",

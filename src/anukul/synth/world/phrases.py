@@ -131,8 +131,9 @@ def relative(scene: Scene) -> Phrase:
         if roll < 0.7
         else Phrase(scene.person())
     )
-    plural = noun.honor == 0 and scene.chance(0.1)
-    return Phrase(noun, plural=plural, owner=owner)
+    young = noun.honor == 0
+    plural = young and scene.chance(0.25)
+    return Phrase(noun, plural=plural, owner=owner, adjective=_adjective(scene, noun, 0.2) if young else None)
 
 
 def common_subject(scene: Scene, noun: Noun) -> Phrase:
