@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from anukul.config import ModelSettings, Stage, TrainSettings, WorldSettings
+from anukul.config import Stage, TrainSettings, WorldSettings
 from anukul.model.adapter import trainable_parameters
 from anukul.model.build import build_llama, save_base, train_tokenizer
 from anukul.model.loaded import Loaded, pick_device
@@ -56,8 +56,3 @@ def pretrain(texts: list[str], traces: list[str], settings: WorldSettings, folde
     )
     train_stage(loaded, plan, train, stage, folder / "pretrain", lambda *_: None)
     save_base(loaded.model, tokenizer, folder)
-
-
-def base_settings(folder: Path) -> ModelSettings:
-    """Model settings that load the base without quantisation, to look at it alone."""
-    return ModelSettings(path=str(folder), quantization="none")

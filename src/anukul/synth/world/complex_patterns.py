@@ -199,7 +199,7 @@ def subject_relative(scene: Scene) -> Clause:
     """तरकारी बेच्ने महिला हाँसिन्; हिजो आएको मान्छे गयो; मेरी पानी बोक्ने बहिनी आई."""
     noun = draw_noun(scene.rng, ("general", "role", "child"))
     head = Phrase(noun, determiner="the", plural=scene.chance(0.25))
-    if scene.chance(0.45):
+    if scene.chance(0.6):
         head = replace(relative(scene), adjective=None)
     inner = _short(scene, scene.rng.choice(("present", "past")), head)
     if inner.verb is None or any(isinstance(a.value, Phrase) and a.value.own for a in inner.adjuncts):

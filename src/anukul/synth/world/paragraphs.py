@@ -22,7 +22,7 @@ _WEIGHTS = {
     "present": 9, "past": 12, "future": 6, "progressive": 5, "past_progressive": 3, "perfect": 4, "giving": 4,
     "negative_present": 4, "negative_past": 4, "state": 7, "location": 4, "existence": 4, "possession": 4, "liking": 4,
     "modal": 4, "polar_question": 3, "question": 4, "coordination": 4, "category": 3, "purpose": 3, "after": 3,
-    "object_relative": 3, "subject_relative": 5,
+    "object_relative": 3, "subject_relative": 7,
 }  # fmt: skip
 _PERSONAL = (
     "present", "past", "future", "progressive", "past_progressive", "perfect", "used_to", "giving", "negative_present",
@@ -86,9 +86,9 @@ class Writer:
     def topic(self) -> tuple[Phrase | None, tuple[str, ...]]:
         """What a paragraph is about, and the patterns that suit it."""
         roll, rng = self.rng.random(), self.rng
-        if roll < 0.26:
+        if roll < 0.20:
             return Phrase(rng.choice(self.people)), _PERSONAL
-        if roll < 0.50:
+        if roll < 0.43:
             return pronoun(rng.choice(_SPEAKING)), _PERSONAL
         if roll < 0.70:
             return relative(self.scene()), _PERSONAL

@@ -18,7 +18,15 @@ from anukul.synth.world.grammar import (
     Tense,
     Verb,
 )
-from anukul.synth.world.lexicon import PRONOUNS, adjectives_for, adverbs, by_class, draw, draw_noun
+from anukul.synth.world.lexicon import (
+    ADJECTIVES_ALL,
+    PRONOUNS,
+    adjectives_for,
+    adverbs,
+    by_class,
+    draw,
+    draw_noun,
+)
 
 _PRONOUN_KEYS = (
     "i",
@@ -122,6 +130,9 @@ def someone(scene: Scene) -> Phrase:
     return common_subject(scene, draw_noun(scene.rng, ("general", "role", "child")))
 
 
+_OF_PERSONS = tuple(a for a in ADJECTIVES_ALL if "person" in a.classes and a.attributive)
+
+
 def relative(scene: Scene) -> Phrase:
     """A member of somebody's family: my mother, Sita's brother."""
     noun = draw(scene.rng, by_class("kin"))
@@ -133,7 +144,8 @@ def relative(scene: Scene) -> Phrase:
     )
     young = noun.honor == 0
     plural = young and scene.chance(0.25)
-    return Phrase(noun, plural=plural, owner=owner, adjective=_adjective(scene, noun, 0.2) if young else None)
+    adjective = draw(scene.rng, _OF_PERSONS) if scene.chance(0.4 if young else 0.12) else None
+    return Phrase(noun, plural=plural, owner=owner, adjective=adjective)
 
 
 def common_subject(scene: Scene, noun: Noun) -> Phrase:
