@@ -13,6 +13,12 @@ from anukul.report.sections import corpus, heads, provenance, scores, training
 from anukul.report.summary import answers
 
 
+def shown_model(path: str) -> str:
+    """Return a base as people name it: a hub name as it stands, of a folder the last two names."""
+    parts = [part for part in path.split("/") if part]
+    return "/".join(parts[-2:])
+
+
 def title_of(data: RunData) -> str:
     """Return the report's title: as configured, or language and base."""
     base = data.config.model.path.rstrip("/").rsplit("/", 1)[-1]
@@ -38,7 +44,7 @@ def facts_of(data: RunData) -> list[tuple[str, str]]:
     facts = [
         ("Run", config.name),
         ("Learns", f"{data.language(config.language)} ({config.language})"),
-        ("Base model", config.model.path),
+        ("Base model", shown_model(config.model.path)),
         (
             "Weights held as",
             {"nf4": "NF4, 4 bits", "none": config.model.compute_dtype}[config.model.quantization],
@@ -60,7 +66,8 @@ def lead_of(data: RunData) -> str:
     config = data.config
     target, base = data.language(config.language), data.language(config.base_language)
     return (
-        f"The model {config.model.path} was adapted to {target}. “Base” is the model before, “adapted” the same model "
+        f"The model {shown_model(config.model.path)} was adapted to {target}. “Base” is the model before, “adapted” "
+        "the same model "
         f"with what it learned switched on; both answered the same items, and each claim below follows from the "
         f"interval of their paired difference. {base} is the language that the base knew."
     )
