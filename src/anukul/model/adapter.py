@@ -13,7 +13,10 @@ from torch import nn
 from anukul.config import LoraSettings
 from anukul.errors import UserError
 from anukul.model.loaded import Loaded
-from anukul.rundir import digest, hash_path
+from anukul.rundir import digest, hash_path, read_json, write_json
+
+CONFIG = "adapter_config.json"
+MODULE_LISTS = ("target_modules", "modules_to_save")
 
 
 def add_adapter(loaded: Loaded, lora: LoraSettings, embeddings: Literal["frozen", "full"], seed: int) -> None:
@@ -50,10 +53,8 @@ def load_adapter(loaded: Loaded, folder: Path, trainable: bool = False) -> None:
     """Attach the adapter saved in `folder`; raise UserError where it does not fit the base."""
     from peft import PeftModel
 
-    if not (folder / "adapter_config.json").exists():
-        raise UserError(
-            f"{folder}: no adapter here (adapter_config.json is missing); run `anukul train` first"
-        )
+    if not (folder / CONFIG).exists():
+        raise UserError(f"{folder}: no adapter here ({CONFIG} is missing); run `anukul train` first")
     try:
         with _quiet():
             loaded.model = PeftModel.from_pretrained(
@@ -69,9 +70,15 @@ def load_adapter(loaded: Loaded, folder: Path, trainable: bool = False) -> None:
 
 
 def save_adapter(loaded: Loaded, folder: Path) -> None:
-    """Save the adapter (and trained embeddings) as a PEFT folder in safetensors."""
+    """Save the adapter (and trained embeddings) as a PEFT folder; the same adapter gives the same bytes."""
     with _quiet():
         loaded.model.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
+    # peft writes the names of target modules in the order of a set, which differs from process to process
+    config = read_json(folder / CONFIG)
+    ordered = {
+        name: sorted(value) if name in MODULE_LISTS and value else value for name, value in config.items()
+    }
+    write_json(folder / CONFIG, ordered)
 
 
 @contextmanager
