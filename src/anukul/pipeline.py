@@ -67,17 +67,27 @@ def run_steps(
         asked = ", ".join(wanted)
         raise UserError(f"nothing to do: the config has no section for {asked}")
     with lock(root):
-        record_run(config, requested, root)
+        record = partial(record_run, config, requested, root)
         earlier = True
         changed = False
         for unit in chosen:
             earlier = earlier and start is not None and unit.step != start
             discard = unit.step in redo or (start is not None and not earlier)
-            changed |= _bring_up(unit, root, discard, must_stand=earlier, upstream_changed=changed)
+            changed |= _bring_up(unit, root, discard, record, must_stand=earlier, upstream_changed=changed)
 
 
-def _bring_up(unit: Unit, root: Path, discard: bool, must_stand: bool, upstream_changed: bool) -> bool:
-    """Make one unit's output stand; return whether it was made now."""
+def _bring_up(
+    unit: Unit,
+    root: Path,
+    discard: bool,
+    record: Callable[[], None],
+    must_stand: bool,
+    upstream_changed: bool,
+) -> bool:
+    """Make one unit's output stand; return whether it was made now.
+
+    `record` notes config and versions; only a unit that really runs calls it: a refused command leaves no trace.
+    """
     folder = StepFolder(root, unit.name)
     if discard:
         folder.discard()
@@ -96,6 +106,7 @@ def _bring_up(unit: Unit, root: Path, discard: bool, must_stand: bool, upstream_
     if must_stand:
         raise UserError(f"{root}: step '{unit.name}' is not done; --from needs every earlier step done")
     say(f"{unit.name}: going on where it stopped" if state == "partial" else f"{unit.name}")
+    record()
     folder.start(key)
     started = time.monotonic()
     result = unit.run()
