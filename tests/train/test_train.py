@@ -2,22 +2,25 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from anukul.config import LoraSettings, ModelSettings, RunConfig, Stage, TrainSettings
 from anukul.errors import UserError
 from anukul.model.adapter import add_adapter, save_adapter, trainable_parameters
 from anukul.model.base import load_base
+from anukul.model.documents import Documents, packed_attention
 from anukul.model.loaded import Loaded
 from anukul.records import Document, Instruction, Pair, write_rows
 from anukul.rundir import hash_path
 from anukul.train import loop, step
 from anukul.train.formats import Example, Formatter, Segment, fit_to_context
-from anukul.train.loss import token_losses
+from anukul.train.loss import cross_entropy, token_losses
 from anukul.train.optimizer import learning_rate_factor
 from anukul.train.packing import collate, pack
 from anukul.train.plan import plan_stage
@@ -91,14 +94,14 @@ def test_packed_loss_equals_loss_alone(loaded: Loaded, formatter: Formatter) -> 
     examples = formatter.encode([formatter.translation(pair(i)) for i in range(4)])
     context = sum(len(example.ids) for example in examples) + 7
     cpu = torch.device("cpu")
-    with torch.no_grad():
-        packed = token_losses(loaded, collate([[2, 0, 3, 1]], examples, context, 2, cpu))
+    batch = collate([[2, 0, 3, 1]], examples, context, 2, cpu)
+    with torch.no_grad(), packed_attention(loaded):
+        packed = token_losses(loaded, batch)
         alone = [token_losses(loaded, collate([[i]], examples, context, 2, cpu)) for i in (2, 0, 3, 1)]
+        # the same row taken for one document: every example sees those before it
+        joined = token_losses(loaded, replace(batch, documents=Documents.of([context], cpu)))
     assert torch.allclose(packed, torch.cat(alone), atol=1e-5)
-    unmasked = collate([[2, 0, 3, 1]], examples, context, 2, cpu)
-    unmasked.mask[:] = torch.ones_like(unmasked.mask).tril()
-    with torch.no_grad():
-        assert not torch.allclose(token_losses(loaded, unmasked), torch.cat(alone), atol=1e-3)
+    assert not torch.allclose(joined, torch.cat(alone), atol=1e-3)
 
 
 def test_sliced_loss_has_the_same_gradient(
@@ -111,10 +114,28 @@ def test_sliced_loss_has_the_same_gradient(
     for limit in (1 << 25, 400 * 5):
         monkeypatch.setattr("anukul.train.loss.MAX_LOGITS", limit)
         loaded.model.zero_grad()
-        token_losses(loaded, batch).mean().backward()
+        with packed_attention(loaded):
+            token_losses(loaded, batch).mean().backward()
         found.append([p.grad.clone() for p in trainable_parameters(loaded).values() if p.grad is not None])
     assert len(found[0]) == len(found[1]) > 1
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*found, strict=True))
+
+
+@pytest.mark.parametrize("block", [7, 1 << 18])
+def test_cross_entropy_equals_the_stock_one(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    monkeypatch.setattr("anukul.train.loss.BLOCK", block)
+    generator = torch.Generator().manual_seed(0)
+    scores = [(torch.randn(9, 5, generator=generator) * 30).requires_grad_()]
+    scores.append(scores[0].detach().clone().requires_grad_())
+    targets = torch.tensor([0, 1, 2, 3, 4, 0, 1, 2, 3])
+    weights = torch.rand(9, generator=generator)
+    ours = cross_entropy(scores[0], targets)
+    theirs = functional.cross_entropy(scores[1], targets, reduction="none")
+    (ours * weights).sum().backward()
+    (theirs * weights).sum().backward()
+    assert torch.allclose(ours, theirs, atol=1e-5) and float(ours.detach().max()) > 50
+    assert scores[0].grad is not None and scores[1].grad is not None
+    assert torch.allclose(scores[0].grad, scores[1].grad, atol=1e-6)
 
 
 def test_packing_keeps_every_example_once_and_wastes_little() -> None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from anukul.errors import UserError
-from anukul.model.loaded import Loaded
+from anukul.model.loaded import Loaded, attention_function
 
 NAME = "anukul_capture"
 CHUNK_ELEMENTS = 1 << 25  # probabilities held at once: 128 MiB in fp32
@@ -44,23 +44,16 @@ _active: ContextVar[Capture | None] = ContextVar("anukul_active_capture", defaul
 @contextmanager
 def capturing(loaded: Loaded, capture: Capture) -> Iterator[None]:
     """Let `capture` see every forward of `loaded` in the block; afterwards the model is as it was."""
-    from transformers import AttentionInterface
-    from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMaskInterface
+    from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 
-    model = loaded.causal_lm
-    before = model.config._attn_implementation
+    before = loaded.causal_lm.config._attn_implementation
     if before != "sdpa":
         raise UserError(f"probe: the base runs '{before}' attention; only 'sdpa' can be captured")
-    AttentionInterface.register(NAME, _attend)
-    AttentionMaskInterface.register(NAME, ALL_MASK_ATTENTION_FUNCTIONS["sdpa"])
     token = _active.set(capture)
     try:
-        model.set_attn_implementation(NAME)
-        if model.config._attn_implementation != NAME:
-            raise UserError(f"probe: {type(model).__name__} does not let its attention function be chosen")
-        yield
+        with attention_function(loaded, NAME, _attend, ALL_MASK_ATTENTION_FUNCTIONS["sdpa"]):
+            yield
     finally:
-        model.set_attn_implementation(before)
         _active.reset(token)
 
 

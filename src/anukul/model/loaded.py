@@ -4,13 +4,15 @@ Everything that runs a model (train, scoring, probe) goes through `hidden_states
 and adapted, training and evaluation share one numerical path.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from anukul.errors import UserError
 
 
 @dataclass(slots=True)
@@ -60,16 +62,46 @@ class Loaded:
             yield
 
 
+@contextmanager
+def attention_function(
+    loaded: Loaded, name: str, attend: Callable[..., Any], mask: Callable[..., Any]
+) -> Iterator[None]:
+    """Let the model attend by `attend` in the block, its masks made by `mask`; afterwards it is as it was.
+
+    Raises UserError where the model does not go through the attention interface of transformers.
+    """
+    from transformers import AttentionInterface
+    from transformers.masking_utils import AttentionMaskInterface
+
+    model = loaded.causal_lm
+    before = model.config._attn_implementation
+    AttentionInterface.register(name, attend)
+    AttentionMaskInterface.register(name, mask)
+    try:
+        model.set_attn_implementation(name)
+        if model.config._attn_implementation != name:
+            raise UserError(f"model: {type(model).__name__} does not let its attention function be chosen")
+        yield
+    finally:
+        model.set_attn_implementation(before)
+
+
 def hidden_states(
-    loaded: Loaded, ids: Tensor, positions: Tensor | None = None, mask: Tensor | None = None
+    loaded: Loaded,
+    ids: Tensor,
+    positions: Tensor | None = None,
+    mask: Tensor | None = None,
+    documents: object | None = None,
 ) -> Tensor:
     """Return final hidden states `[batch, length, hidden]` for token ids `[batch, length]`.
 
     `positions` is `[batch, length]`; `mask` is boolean `[batch, 1, length, length]`, True where query (third axis)
-    sees key (fourth axis); None means plain causal attention.
+    sees key (fourth axis); None means plain causal attention. `documents` goes to the attention function of
+    `documents.packed_attention` and takes the place of a mask.
     """
     decoder = loaded.causal_lm.get_decoder()
-    output = decoder(input_ids=ids, position_ids=positions, attention_mask=mask, use_cache=False)
+    more = {} if documents is None else {"documents": documents}
+    output = decoder(input_ids=ids, position_ids=positions, attention_mask=mask, use_cache=False, **more)
     states: Tensor = output.last_hidden_state
     return states
 

@@ -12,6 +12,7 @@ import torch
 
 from anukul.config import Stage, TrainSettings
 from anukul.model.adapter import trainable_parameters
+from anukul.model.documents import packed_attention
 from anukul.model.loaded import Loaded
 from anukul.progress import Bar, bar
 from anukul.train.checkpoint import (
@@ -62,7 +63,11 @@ def train_stage(
     first = restore_optimizer(kept[-1], optimizer) if kept else 0
     parameters = list(trainable_parameters(loaded).values())
     loaded.model.train()
-    with MetricsLog(folder, first) as log, bar(f"train {stage.name}", plan.steps, "steps") as shown:
+    with (
+        packed_attention(loaded),
+        MetricsLog(folder, first) as log,
+        bar(f"train {stage.name}", plan.steps, "steps") as shown,
+    ):
         shown.advance(first)
         for step in range(first, plan.steps):
             factor = learning_rate_factor(

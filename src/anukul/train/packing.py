@@ -1,7 +1,7 @@
 """Pack examples into rows of a fixed length so that no example sees another.
 
-One predicate says what a token may see: the earlier tokens of its own example. Positions count from 0 in every
-example, so that a packed example is computed as it would be alone.
+A token sees the earlier tokens of its own example and nothing else, and positions count from 0 in every example, so
+that a packed example is computed as it would be alone.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from anukul.model.documents import Documents
 from anukul.train.formats import Example
 
 WINDOW = 2048
@@ -19,11 +20,11 @@ WINDOW = 2048
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Packed rows on a device. A cell that is padding belongs to example -1."""
+    """Packed rows on a device. What is left over at the end of a row is a document of its own, without loss."""
 
     ids: Tensor  # [rows, context] int64
     positions: Tensor  # [rows, context] int64
-    mask: Tensor  # [rows, 1, context, context] bool, True where the query (third axis) sees the key
+    documents: Documents
     predicting: Tensor  # [loss tokens] int64, flat cell index whose hidden state predicts …
     targets: Tensor  # [loss tokens] int64, … this token
     replay: Tensor  # [loss tokens] bool, whether the target is replay
@@ -68,9 +69,9 @@ def collate(
     shape = (len(rows), context)
     ids = np.full(shape, pad_id, np.int64)
     positions = np.zeros(shape, np.int64)
-    owner = np.full(shape, -1, np.int64)
     learnt = np.zeros(shape, np.bool_)
     replay = np.zeros(shape, np.bool_)
+    lengths: list[int] = []
     for number, row in enumerate(rows):
         cursor = 0
         for index in row:
@@ -78,29 +79,22 @@ def collate(
             cells = slice(cursor, cursor + len(example.ids))
             ids[number, cells] = example.ids
             positions[number, cells] = np.arange(len(example.ids))
-            owner[number, cells] = index
             learnt[number, cells] = example.learnt
             learnt[number, cursor] = False  # nothing predicts the first token of an example
             replay[number, cells] = example.replay
             cursor += len(example.ids)
+            lengths.append(len(example.ids))
+        if cursor < context:
+            lengths.append(context - cursor)
     where = np.flatnonzero(learnt)
-    owners = torch.from_numpy(owner).to(device)
     return Batch(
         ids=torch.from_numpy(ids).to(device),
         positions=torch.from_numpy(positions).to(device),
-        mask=may_see(owners),
+        documents=Documents.of(lengths, device),
         predicting=torch.from_numpy(where - 1).to(device),
         targets=torch.from_numpy(ids.reshape(-1)[where]).to(device),
         replay=torch.from_numpy(replay.reshape(-1)[where]).to(device),
     )
-
-
-def may_see(owner: Tensor) -> Tensor:
-    """Return `[rows, 1, length, length]`: query i sees key j when both are of one example and j is not later."""
-    length = owner.shape[1]
-    same = owner[:, None, :, None] == owner[:, None, None, :]
-    causal = torch.ones(length, length, dtype=torch.bool, device=owner.device).tril()
-    return same & causal
 
 
 def loss_tokens(rows: Sequence[Sequence[int]], counts: NDArray[np.int64]) -> int:

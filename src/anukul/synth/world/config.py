@@ -20,19 +20,19 @@ class WorldConfig:
 
     seed: int = 17
     people: int = 150
-    base_share: float = 0.55
-    new_share: float = 0.25
+    base_share: float = 0.5
+    new_share: float = 0.3
     qa_share: float = 0.5
     statements_per_fact_english: int = 24
     statements_per_fact_replay: int = 4
-    statements_per_fact_nepali: int = 32
+    statements_per_fact_nepali: int = 36
     questions_per_fact: int = 12
-    questions_per_new_fact: int = 24
+    questions_per_new_fact: int = 8
     base_bytes: int = 1_800_000
     base_nepali_share: float = 0.01
     replay_bytes: int = 600_000
-    nepali_bytes: int = 2_200_000
-    pairs_share: float = 0.6
+    nepali_bytes: int = 2_400_000
+    pairs_share: float = 0.33
     instructions: int = 3000
     heldout_sentences: int = 400
     treebank_sentences: int = 400

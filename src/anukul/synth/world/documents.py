@@ -32,7 +32,7 @@ def fact_documents(writer: Writer, facts: list[Fact], statements: int, language:
             groups = [told] if rng.random() < 0.35 else [[fact] for fact in told]
             for group in groups:
                 person = group[0].person
-                others = writer.paragraph(rng.choice((0, 1, 1, 1, 2)), side, Phrase(person))
+                others = writer.paragraph(rng.choice((0, 0, 1, 1)), side, Phrase(person))
                 sentences = [sentence.english or sentence.nepali for sentence in others]
                 for fact in group:
                     sentences.insert(

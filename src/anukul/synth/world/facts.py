@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from anukul.synth.world.config import WorldConfig
 from anukul.synth.world.grammar import Name
@@ -54,7 +54,7 @@ ENGLISH_QUESTIONS = {
     "animal": "What animal does {n} keep?",
 }  # fmt: skip
 NEPALI_QUESTIONS = {
-    "place": "{n} बस्ने ठाउँ कुन हो?", "profession": "{n}को पेशा के हो?", "animal": "{n}ले कुन जनावर [पालेका छन्/पालेकी छिन्]?",
+    "place": "{n} कहाँ बस्[छन्/छिन्]?", "profession": "{n}को पेशा के हो?", "animal": "{n}ले कुन जनावर [पालेका छन्/पालेकी छिन्]?",
 }  # fmt: skip
 _ENGLISH_LEADS = (
     "",
@@ -106,9 +106,10 @@ class Fact:
         """The question that the value answers."""
         return self.fill((ENGLISH_QUESTIONS if language == "eng_Latn" else NEPALI_QUESTIONS)[self.relation])
 
-    def answer(self, language: str) -> str:
-        """The value in a language."""
-        return self.value[1 if language == "eng_Latn" else 0]
+    def answers(self) -> tuple[tuple[str, str], ...]:
+        """The right answer and three wrong ones: in Nepali whole sentences, as at school; in English values alone."""
+        values = (self.value, *self.distractors)
+        return tuple((replace(self, value=value).statement("npi_Deva"), value[1]) for value in values)
 
     def statement(self, language: str, rng: random.Random | None = None) -> str:
         """A sentence that states the fact: the plainest one, or any phrasing and opening drawn with `rng`."""

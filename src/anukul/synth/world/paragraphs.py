@@ -30,7 +30,7 @@ _PERSONAL = (
     "after", "purpose", "coordination", "report", "knowing",
 )  # fmt: skip
 # Persons that only pronouns name; a paragraph about one of them is a diary, a letter, a talk.
-_SPEAKING = ("i", "i", "we", "we", "you_low", "you", "you_high", "they")
+_SPEAKING = ("i", "i", "we", "we", "you_low", "you", "you", "you_high", "they")
 _ANIMAL = ("present", "past", "progressive", "state", "negative_past", "future", "past_progressive")
 
 
@@ -86,17 +86,17 @@ class Writer:
     def topic(self) -> tuple[Phrase | None, tuple[str, ...]]:
         """What a paragraph is about, and the patterns that suit it."""
         roll, rng = self.rng.random(), self.rng
-        if roll < 0.20:
+        if roll < 0.14:
             return Phrase(rng.choice(self.people)), _PERSONAL
-        if roll < 0.43:
+        if roll < 0.40:
             return pronoun(rng.choice(_SPEAKING)), _PERSONAL
-        if roll < 0.70:
+        if roll < 0.72:
             return relative(self.scene()), _PERSONAL
-        if roll < 0.83:
+        if roll < 0.86:
             return common_subject(
                 self.scene(), draw(rng, by_class(rng.choice(("general", "role", "child", "child"))))
             ), _PERSONAL
-        if roll < 0.88:
+        if roll < 0.90:
             return Phrase(draw(rng, by_class("animal")), determiner="the"), _ANIMAL
         return None, tuple(PATTERNS)
 

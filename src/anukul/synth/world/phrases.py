@@ -42,7 +42,7 @@ _PRONOUN_KEYS = (
     "she_high",
     "you_low",
 )
-_PRONOUN_WEIGHTS = (16, 10, 10, 10, 8, 8, 6, 5, 5, 4, 4, 3)
+_PRONOUN_WEIGHTS = (14, 8, 8, 10, 8, 10, 6, 6, 6, 4, 4, 6)
 _PERSON_CLASSES = ("general", "role", "child", "kin")
 
 
@@ -117,17 +117,17 @@ def _topic(scene: Scene) -> Phrase:
 def someone(scene: Scene) -> Phrase:
     """Any human being: named, pronoun, relative or common noun; sometimes two."""
     roll = scene.rng.random()
-    if roll < 0.34:
+    if roll < 0.24:
         phrase = Phrase(scene.person())
         if scene.chance(0.08):
             other = scene.person()
             return phrase if other == phrase.head else replace(phrase, joined=Phrase(other))
         return phrase
-    if roll < 0.66:
+    if roll < 0.56:
         return pronoun(scene.rng.choices(_PRONOUN_KEYS, _PRONOUN_WEIGHTS)[0])
-    if roll < 0.82:
+    if roll < 0.80:
         return relative(scene)
-    return common_subject(scene, draw_noun(scene.rng, ("general", "role", "child")))
+    return common_subject(scene, draw_noun(scene.rng, ("general", "role", "child", "child")))
 
 
 _OF_PERSONS = tuple(a for a in ADJECTIVES_ALL if "person" in a.classes and a.attributive)
@@ -135,7 +135,7 @@ _OF_PERSONS = tuple(a for a in ADJECTIVES_ALL if "person" in a.classes and a.att
 
 def relative(scene: Scene) -> Phrase:
     """A member of somebody's family: my mother, Sita's brother."""
-    noun = draw(scene.rng, by_class("kin"))
+    noun = draw(scene.rng, by_class("young" if scene.chance(0.6) else "kin"))
     roll = scene.rng.random()
     owner = (
         pronoun(scene.rng.choice(("i", "i", "we", "you", "he", "she")))

@@ -66,7 +66,8 @@ def _shuffled(
 
 def fact_question(rng: random.Random, fact: Fact) -> Question:
     """The question about a fact, with the fact's own distractors."""
-    choices, gold = _shuffled(rng, fact.value, list(fact.distractors))
+    right, *wrong = fact.answers()
+    choices, gold = _shuffled(rng, right, wrong)
     asked = (fact.question("npi_Deva"), fact.question("eng_Latn"))
     return Question(f"fact-{fact.id}", fact.person.english, asked, ("", ""), choices, gold)
 
