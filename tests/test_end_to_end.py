@@ -47,6 +47,7 @@ def run_yaml(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     config["train"]["stages"] = [{"name": name, "format": name, "max_steps": 5} for name in STAGES]
     config["evaluate"] |= {"shots": [0, 2], "bootstrap": 100}
+    config["evaluate"]["translation"] |= {"limit": 6, "shots": [0, 1], "max_new_tokens": 8}
     config["probe"]["case_study"] = case_study(world)
     path = tmp_path_factory.mktemp("config") / "run.yaml"
     path.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
@@ -97,6 +98,8 @@ def results(root: Path) -> dict[str, str]:
         "synth/pairs.parquet",
         "evaluate/scores.json",
         "evaluate/items.parquet",
+        "evaluate/flips.parquet",
+        "evaluate/translations.parquet",
     ]
     names += ["probe/heads.parquet", "probe/selected.json", "probe/case.json"]
     return {

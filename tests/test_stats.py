@@ -1,8 +1,10 @@
-"""Statistics against scipy, closed forms and simulation."""
+"""Statistics against scipy, statsmodels and closed forms; how often they err is in test_calibration.py."""
 
 import numpy as np
 import pytest
+import statsmodels.api as sm
 from scipy import stats as scipy_stats
+from statsmodels.stats import contingency_tables, multitest, proportion
 
 from anukul import stats
 
@@ -76,21 +78,42 @@ def test_mcnemar_equals_the_binomial_sum() -> None:
     assert stats.mcnemar(0, 5) == pytest.approx(0.0625)
 
 
-def test_benjamini_hochberg_equals_scipy() -> None:
+def test_mcnemar_of_clusters_counts_each_cluster_once() -> None:
+    changes, clusters = [1, 1, 1, -1, 0, 1, -1, 1], ["a", "a", "b", "c", "c", "d", "d", "e"]
+    assert stats.mcnemar_clustered(changes, clusters) == stats.mcnemar(1, 3)
+    assert stats.mcnemar_clustered(changes, range(8)) == stats.mcnemar(2, 5)
+    thirds = [1 / 3, 1 / 3, -2 / 3, 0.1 + 0.2, -0.3]  # cancel but for rounding
+    assert stats.mcnemar_clustered(thirds, ["a", "a", "a", "b", "b"]) == 1.0
+
+
+def test_mcnemar_equals_statsmodels() -> None:
+    draw = np.random.default_rng(12)
+    for _ in range(20):
+        base, adapted = draw.uniform(size=(2, 80)) < draw.uniform(0.2, 0.8, (2, 1))
+        table = [[int((left & right).sum()) for right in (adapted, ~adapted)] for left in (base, ~base)]
+        wanted = contingency_tables.mcnemar(table, exact=True).pvalue
+        assert stats.mcnemar(table[0][1], table[1][0]) == pytest.approx(wanted)
+
+
+def test_benjamini_hochberg_equals_scipy_and_statsmodels() -> None:
     draw = np.random.default_rng(8)
     for size in (1, 2, 17, 100):
         p = draw.uniform(size=size) ** 2
-        assert stats.benjamini_hochberg(p.tolist()) == pytest.approx(scipy_stats.false_discovery_control(p))
+        found = stats.benjamini_hochberg(p.tolist())
+        assert found == pytest.approx(scipy_stats.false_discovery_control(p))
+        assert found == pytest.approx(multitest.multipletests(p, method="fdr_bh")[1])
     assert stats.benjamini_hochberg([]) == []
     assert stats.benjamini_hochberg([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.02, 0.04, 0.04, 0.02])
 
 
-def test_wilson_equals_scipy() -> None:
+def test_wilson_equals_scipy_and_statsmodels() -> None:
     for successes, n in ((0, 10), (10, 10), (3, 7), (81, 263), (50, 100)):
         for confidence in (0.9, 0.95):
             found = stats.wilson(successes, n, confidence)
             wanted = scipy_stats.binomtest(successes, n).proportion_ci(confidence, method="wilson")
             assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high), abs=1e-12)
+            other = proportion.proportion_confint(successes, n, 1 - confidence, method="wilson")
+            assert (found.low, found.high) == pytest.approx(other, abs=1e-12)
             assert found.low <= found.value <= found.high
 
 
@@ -113,6 +136,100 @@ def test_difference_in_differences_by_hand() -> None:
         stats.difference_in_differences(base_0, base_k, adapted_0, adapted_k, np.ones(4), seed=0)
 
 
+def correlated_answers(draw: np.random.Generator, clusters: int, size: int) -> np.ndarray:
+    """Answers `[base_0, base_k, adapted_0, adapted_k][items]`, items of a cluster alike in how hard they are."""
+    hard = np.repeat(draw.normal(0, 0.8, clusters), size)
+    gains = np.repeat(draw.normal(0, 0.8, (3, clusters)), size, axis=1)
+    levels = np.stack([hard, hard + 0.2 + gains[0], hard + 0.3 + gains[1], hard + 0.8 + gains[2]])
+    return (draw.normal(size=levels.shape) < levels).astype(float)
+
+
+def test_difference_in_differences_equals_a_regression_with_clustered_errors() -> None:
+    clusters, size, chance = 120, 5, 0.25
+    answers = correlated_answers(np.random.default_rng(13), clusters, size)
+    groups = np.repeat(np.arange(clusters), size)
+    found = stats.difference_in_differences(
+        *answers, np.full(answers.shape[1], chance), seed=0, resamples=6000, clusters=groups.tolist()
+    )
+    y = stats.correct_for_chance(answers, chance).ravel()
+    shots, adapted = np.repeat([0, 1, 0, 1], len(groups)), np.repeat([0, 0, 1, 1], len(groups))
+    design = np.stack([np.ones(len(y)), adapted, shots, adapted * shots], axis=1)
+    fit = sm.OLS(y, design).fit(
+        cov_type="cluster", cov_kwds={"groups": np.tile(groups, 4), "use_correction": False}
+    )
+    assert found.value == pytest.approx(fit.params[3])
+    assert (found.low, found.high) == pytest.approx(fit.conf_int()[3], abs=0.15 * fit.bse[3])
+    assert found.p == pytest.approx(fit.pvalues[3], abs=0.02)
+
+
+def test_clustered_difference_equals_a_regression_with_clustered_errors() -> None:
+    clusters, size = 150, 4
+    base, _, adapted, _ = correlated_answers(np.random.default_rng(14), clusters, size)
+    groups = np.repeat(np.arange(clusters), size)
+    found = stats.mean_difference(base, adapted, seed=0, resamples=6000, clusters=groups.tolist())
+    fit = sm.OLS(adapted - base, np.ones(len(base))).fit(
+        cov_type="cluster", cov_kwds={"groups": groups, "use_correction": False}
+    )
+    assert found.value == pytest.approx(fit.params[0])
+    assert (found.low, found.high) == pytest.approx(fit.conf_int()[0], abs=0.15 * fit.bse[0])
+
+
+def test_correction_for_chance_by_hand() -> None:
+    assert stats.correct_for_chance([0.25, 1, 0, 0.5], 0.25) == pytest.approx([0, 1, -1 / 3, 1 / 3])
+    assert stats.correct_for_chance([1, 0], [0.0, 0.5]) == pytest.approx([1, -1])
+
+
+def test_backward_transfer_by_hand_and_by_the_stratified_standard_error() -> None:
+    draw = np.random.default_rng(15)
+    sizes, means = (60, 400, 150), (-0.2, 0.0, 0.1)
+    changes = [draw.normal(mean, 1, size) for mean, size in zip(means, sizes, strict=True)]
+    found = stats.backward_transfer([stats.TaskChanges(c) for c in changes], seed=0, resamples=8000)
+    # every task counts the same, the small one too
+    assert found.value == pytest.approx(np.mean([c.mean() for c in changes]))
+    error = np.sqrt(sum(c.var() / len(c) for c in changes)) / len(changes)
+    half = scipy_stats.norm.ppf(0.975) * error
+    assert (found.low, found.high) == pytest.approx((found.value - half, found.value + half), abs=0.1 * half)
+    normal = 2 * scipy_stats.norm.sf(abs(found.value) / error)
+    assert found.p == pytest.approx(normal, abs=0.03)
+    with pytest.raises(ValueError, match="no tasks"):
+        stats.backward_transfer([], seed=0)
+
+
+def test_backward_transfer_resamples_tasks_apart_and_clusters_whole() -> None:
+    values = np.random.default_rng(16).normal(size=200)
+    one = stats.backward_transfer([stats.TaskChanges(values)], seed=0, resamples=4000)
+    both = stats.backward_transfer([stats.TaskChanges(values)] * 2, seed=0, resamples=4000)
+    # two independent tasks of equal spread: the mean's error falls by the root of two
+    assert (one.high - one.low) / (both.high - both.low) == pytest.approx(np.sqrt(2), rel=0.06)
+    copies = stats.TaskChanges(np.repeat(values, 3), np.repeat(np.arange(200), 3).tolist())
+    clustered = stats.backward_transfer([copies], seed=0, resamples=4000)
+    assert (clustered.low, clustered.high, clustered.p) == pytest.approx((one.low, one.high, one.p))
+
+
+def test_bootstrap_p_is_that_of_the_paired_t_test() -> None:
+    draw = np.random.default_rng(17)
+    for shift in (0.0, 0.05, 0.1, 0.15):
+        base = draw.normal(size=400)
+        adapted = base + draw.normal(shift, 1, 400)
+        drawn = stats.bootstrap_ratios(adapted - base, np.ones(400), 0, 8000)
+        wanted = scipy_stats.ttest_rel(adapted, base).pvalue
+        assert stats.bootstrap_p(drawn) == pytest.approx(wanted, abs=0.02)
+
+
+def test_interval_of_few_widens_to_student_s_t() -> None:
+    # normal resamples of a mean: the ends must be those of the one-sample t interval, s / sqrt(n) its error
+    values = np.random.default_rng(18).normal(0.4, 1, 12)
+    error = values.std() / np.sqrt(12)  # what a bootstrap sees
+    drawn = values.mean() + error * scipy_stats.norm.ppf((np.arange(20_000) + 0.5) / 20_000)
+    found = stats.interval(values.mean(), drawn, 0.95, 12)
+    wanted = scipy_stats.ttest_1samp(values, 0.0)
+    ends = wanted.confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((ends.low, ends.high), abs=0.002)
+    assert stats.bootstrap_p(drawn, 12) == pytest.approx(wanted.pvalue, rel=0.01)
+    assert stats.interval(0.0, drawn, 0.95, 1) == stats.Interval(0.0, drawn.min(), drawn.max())
+    assert stats.bootstrap_p(np.ones(999), 1) == 1.0
+
+
 def test_bootstrap_p() -> None:
     assert stats.bootstrap_p(np.ones(999)) == pytest.approx(2 / 1000)
     assert stats.bootstrap_p(np.concatenate([np.ones(500), -np.ones(499)])) == 1.0
@@ -126,20 +243,3 @@ def test_nothing_to_resample_is_an_error() -> None:
         stats.bootstrap_ratios(np.zeros(3), np.ones(3), seed=0, clusters=["a"])
     with pytest.raises(ValueError, match="no trials"):
         stats.wilson(0, 0)
-
-
-def test_calibration_when_nothing_differs() -> None:
-    draw = np.random.default_rng(9)
-    missed = rejected = rejected_bootstrap = 0
-    worlds = 300
-    for world in range(worlds):
-        difficulty = draw.uniform(0.2, 0.8, 150)
-        base, adapted = draw.uniform(size=(2, 150)) < difficulty
-        found = stats.mean_difference(base, adapted, seed=world, resamples=300)
-        missed += not found.low <= 0 <= found.high
-        rejected += stats.mcnemar(int((base & ~adapted).sum()), int((~base & adapted).sum())) < 0.05
-        drawn = stats.bootstrap_ratios(adapted * 1.0 - base, np.ones(150), world, 300)
-        rejected_bootstrap += stats.bootstrap_p(drawn) < 0.05
-    assert 0.02 < missed / worlds < 0.09
-    assert rejected / worlds < 0.06  # exact: at most the nominal rate
-    assert rejected_bootstrap / worlds < 0.09

@@ -4,13 +4,14 @@ import difflib
 import os
 import re
 from collections.abc import Iterable
+from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from anukul.config import ModelSettings, RunConfig, resolve
+from anukul.config import GenerationSettings, ModelSettings, RunConfig, resolve
 from anukul.errors import UserError
 
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
@@ -210,7 +211,18 @@ def input_files(config: RunConfig) -> list[tuple[str, str]]:
         if config.synth.translate:
             files.append(("synth.translate.model", config.synth.translate.model))
     if config.evaluate:
-        files += [(f"evaluate.tasks.{i}.path", task.path) for i, task in enumerate(config.evaluate.tasks)]
+        tasks = config.evaluate.tasks
+        files += [(f"evaluate.tasks.{i}.path", task.path) for i, task in enumerate(tasks) if task.path]
+        if config.evaluate.translation:
+            files.append(("evaluate.translation.source", config.evaluate.translation.source))
+            files.append(("evaluate.translation.target", config.evaluate.translation.target))
+        if config.evaluate.corpus_probe:
+            files.append(("evaluate.corpus_probe.text", config.evaluate.corpus_probe.text))
+        generation = config.evaluate.generation
+        if generation and generation.prompts:
+            files.append(("evaluate.generation.prompts", generation.prompts))
+        if generation and generation.judge and generation.judge.replay:
+            files.append(("evaluate.generation.judge.replay", generation.judge.replay))
         texts = config.evaluate.bits_per_byte
         files += [(f"evaluate.bits_per_byte.{i}.path", text.path) for i, text in enumerate(texts)]
         if config.evaluate.knowledge:
@@ -220,6 +232,19 @@ def input_files(config: RunConfig) -> list[tuple[str, str]]:
     if config.probe:
         files.append(("probe.treebank", config.probe.treebank))
     return files
+
+
+def prompts_path(settings: GenerationSettings, language: str) -> Path:
+    """The file of prompts for generation: as configured, or the shipped set of the language; else UserError."""
+    if settings.prompts:
+        return resolve(settings.prompts)
+    shipped = Path(str(resources.files("anukul").joinpath("evaluate", "prompts", f"{language}.jsonl")))
+    if not shipped.exists():
+        raise UserError(
+            f"evaluate.generation: no prompts are shipped for {language}; name a .jsonl of id, prompt, topic, length "
+            "in evaluate.generation.prompts"
+        )
+    return shipped
 
 
 def _fault(path: Path, data: dict[str, Any], item: Any) -> str:

@@ -9,7 +9,14 @@ from anukul.progress import say
 from anukul.worldbase import build_world
 
 # The variant is there to show forgetting, so only that is measured on it.
-WITHOUT_REPLAY = ("train.replay_share=0", "probe=null", "evaluate.knowledge=null", "evaluate.agreement=null")
+WITHOUT_REPLAY = (
+    "train.replay_share=0",
+    "probe=null",
+    "evaluate.knowledge=null",
+    "evaluate.agreement=null",
+    "evaluate.translation=null",
+    "evaluate.generation=null",
+)
 
 
 def demo_config() -> Path:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from anukul import __version__
-from anukul.config import STAGE_FILES, RunConfig, Section, Stage, TextInput, resolve
+from anukul.config import STAGE_FILES, EvaluateSettings, RunConfig, Section, Stage, TextInput, resolve
+from anukul.configfile import prompts_path
 from anukul.errors import UserError
 from anukul.progress import say
 from anukul.rundir import (
@@ -31,6 +32,21 @@ from anukul.rundir import (
 )
 
 STEPS = ("corpus", "synth", "train", "evaluate", "probe", "report")
+# How the judge is reached and what it may cost decides no verdict: these may change between a stop and going on.
+NOT_OF_EVALUATE = {
+    "generation": {
+        "judge": {
+            "api_key_env",
+            "requests_per_minute",
+            "timeout_seconds",
+            "max_retries",
+            "retry_seconds",
+            "usd_per_million_input",
+            "usd_per_million_output",
+            "max_cost_usd",
+        }
+    }
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +138,13 @@ def units(config: RunConfig, root: Path) -> list[Unit]:
     common = {"language": config.language, "base_language": config.base_language, "seed": config.seed}
     found: list[Unit] = []
 
-    def add(step: str, section: Section, inputs: Callable[[], dict[str, str]]) -> None:
-        settings = {**common, step: section.model_dump(mode="json")}
+    def add(
+        step: str,
+        section: Section,
+        inputs: Callable[[], dict[str, str]],
+        exclude: dict[str, Any] | None = None,
+    ) -> None:
+        settings = {**common, step: section.model_dump(mode="json", exclude=exclude)}
         found.append(Unit(step, settings, inputs, partial(_run, step, config, root)))
 
     if config.corpus:
@@ -138,7 +159,8 @@ def units(config: RunConfig, root: Path) -> list[Unit]:
                 Unit(f"train/{stage.name}", settings, inputs, partial(_run_stage, config, root, index))
             )
     if config.evaluate:
-        add("evaluate", config.evaluate, partial(_evaluate_inputs, config, root))
+        _check_replay(config.evaluate, root)
+        add("evaluate", config.evaluate, partial(_evaluate_inputs, config, root), NOT_OF_EVALUATE)
     if config.probe:
         add("probe", config.probe, partial(_probe_inputs, config, root))
     add("report", config.report, partial(_report_inputs, config, root))
@@ -238,13 +260,48 @@ def _evaluate_inputs(config: RunConfig, root: Path) -> dict[str, str]:
     assert settings is not None
     hashes = _adapter(config, root)
     for task in settings.tasks:
-        hashes[f"tasks.{task.name}"] = hash_path(resolve(task.path))
+        hashes[f"tasks.{task.name}"] = (
+            hash_path(resolve(task.path)) if task.path else _harness(task.harness or task.name)
+        )
+    for preset in settings.presets:
+        hashes[f"presets.{preset}"] = _harness(preset)
+    if settings.translation:
+        hashes["translation.source"] = hash_path(resolve(settings.translation.source))
+        hashes["translation.target"] = hash_path(resolve(settings.translation.target))
+    if settings.corpus_probe:
+        if config.corpus is None:
+            raise UserError(
+                "evaluate.corpus_probe: the corpus step makes what it asks about: add a corpus section"
+            )
+        hashes["corpus_probe.text"] = hash_path(resolve(settings.corpus_probe.text))
+        hashes["corpus/documents.parquet"] = StepFolder(root, "corpus").outputs()["documents.parquet"]
+        if config.synth:  # names are known by what stands on the other side
+            hashes["synth/pairs.parquet"] = StepFolder(root, "synth").outputs()["pairs.parquet"]
+    if settings.generation:
+        hashes["generation.prompts"] = hash_path(prompts_path(settings.generation, config.language))
+        if settings.generation.judge and settings.generation.judge.replay:
+            hashes["generation.judge.replay"] = hash_path(resolve(settings.generation.judge.replay))
     for text in settings.bits_per_byte:
         hashes[f"bits_per_byte.{text.name}"] = hash_path(resolve(text.path))
     for name, path in (("knowledge", settings.knowledge), ("agreement", settings.agreement)):
         if path:
             hashes[name] = hash_path(resolve(path))
     return hashes
+
+
+def _check_replay(settings: EvaluateSettings, root: Path) -> None:
+    """Raise UserError where a judge's answers would be read from the very folder that redoing the step deletes."""
+    judge = settings.generation.judge if settings.generation else None
+    if judge and judge.replay and resolve(judge.replay).is_relative_to(resolve(root) / "evaluate"):
+        raise UserError(
+            f"evaluate.generation.judge.replay: {judge.replay}: this file is deleted when evaluate is redone; copy it "
+            "out of the run folder and name the copy"
+        )
+
+
+def _harness(name: str) -> str:
+    """What stands for tasks whose data lm-eval fetches: the version of lm-eval that defines them."""
+    return f"{name} of lm-eval {metadata.version('lm-eval')}"
 
 
 def _probe_inputs(config: RunConfig, root: Path) -> dict[str, str]:

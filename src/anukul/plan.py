@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anukul.config import RunConfig, Stage, TrainSettings, resolve
-from anukul.configfile import input_files
+from anukul.configfile import input_files, prompts_path
 from anukul.errors import UserError
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ def print_plan(config: RunConfig, throughput: float | None) -> None:
         "disk",
         f"{disk / 1e9:.2f} GB for adapters and checkpoints (an adapter {adapter / 1e9:.2f} GB), text apart",
     )
+    _print_judge(config, write)
     missing = [f"{key}: {name}" for key, name in input_files(config) if not _exists(name)]
     if missing:
         write("not there yet", "; ".join(missing))
@@ -106,6 +107,26 @@ def _writer() -> Callable[[str, str], None]:
 def _exists(name: str) -> bool:
     path = resolve(name)
     return any(path.parent.glob(path.name)) if "*" in path.name else path.exists()
+
+
+def _print_judge(config: RunConfig, write: Callable[[str, str], None]) -> None:
+    """Print what the judge of generated texts will cost, where there is one and its prompts are there."""
+    settings = config.evaluate.generation if config.evaluate else None
+    if settings is None or settings.judge is None:
+        return
+    path = prompts_path(settings, config.language)
+    if not path.exists():
+        return
+    from anukul.evaluate.judge import expected_cost
+    from anukul.evaluate.prompt_set import load_prompts
+
+    beginnings = [prompt.text for prompt in load_prompts(settings, config.language)]
+    requests, cost = expected_cost(settings, beginnings, config.language)
+    write(
+        "judge",
+        f"{requests:,} requests to {settings.judge.model}, about {cost:.2f} USD if every text and answer is as long as "
+        "allowed",
+    )
 
 
 def _print_memory(config: RunConfig, shape: "Shape", write: Callable[[str, str], None]) -> None:

@@ -70,7 +70,7 @@ class Item:
     """One scored item in evaluate/items.parquet: a row per model x task x shots x seed x item."""
 
     model: str  # base | adapted
-    kind: str  # multiple_choice | bits_per_byte | knowledge | agreement
+    kind: str  # multiple_choice | bits_per_byte | knowledge | cloze | agreement
     task: str
     language: str
     role: str  # target | forgetting
@@ -87,6 +87,77 @@ class Item:
     chance: float  # accuracy of guessing; NaN for bits_per_byte
     loglikelihoods: list[float]  # nats, one per choice; for bits_per_byte one for the text
     byte_counts: list[int]  # UTF-8 bytes of what each log-likelihood scores
+
+
+@dataclass(slots=True)
+class Flip:
+    """An item that the adapted model lost or gained, in evaluate/flips.parquet: a row per item x shots x metric x seed.
+
+    Margins are how far the right choice leads the best wrong one, in nats (for accuracy_norm in nats per byte), the
+    seeds averaged; where there is one choice, its log-likelihood.
+    """
+
+    direction: str  # lost | gained
+    kind: str
+    task: str
+    language: str
+    role: str
+    split: str
+    phenomenon: str
+    shots: int
+    metric: str  # accuracy | accuracy_norm
+    seed: int  # -1: the mean over all seeds
+    item: str
+    cluster: str
+    base: float  # 1, 0, or the mean over seeds
+    adapted: float
+    base_margin: float
+    adapted_margin: float
+    gold: int
+    base_choice: int  # the choice that most seeds predict, -1 for none
+    adapted_choice: int
+    question: str  # what stands before or after every choice, "" where the texts are not known
+    choices: list[str]
+
+
+@dataclass(slots=True)
+class Generation:
+    """One generated text in evaluate/generations.parquet: a row per model x mode x seed x prompt."""
+
+    model: str  # base | adapted
+    mode: str  # greedy | sampled
+    seed: int  # -1 for greedy
+    prompt_id: str
+    topic: str
+    length: str  # of the prompt: short | medium | long
+    prompt: str
+    text: str  # what the model wrote after the prompt
+    tokens: int
+    end: str  # ended (by the model's end token) | cut (by max_new_tokens)
+    identified: str  # language code, "other script" or "no letters"
+    language: float  # 1 where that is the target language, else 0
+    script: float  # share of letters in the target language's script
+    function_words: float  # share of words that are function words of the target language
+    repetition: float  # share of word 4-grams that stood before in the text
+    loop: float  # 1 where the text runs into a loop at its end, else 0
+    words: int
+
+
+@dataclass(slots=True)
+class Translation:
+    """One translated line in evaluate/translations.parquet: a row per model x direction x shots x line."""
+
+    model: str  # base | adapted
+    direction: str  # to_target | to_base
+    source_language: str
+    target_language: str
+    shots: int
+    line: int  # of the two files, from 1
+    source: str
+    reference: str
+    hypothesis: str
+    chrf: float  # sentence chrF++, 0 to 100
+    prompt_cut: bool  # the prompt did not fit in the window and lost its start
 
 
 @dataclass(slots=True)

@@ -164,6 +164,9 @@ class StaleStepError(UserError):
         )
 
 
+KEPT = ("verdicts.jsonl",)  # answers of the judge: each holds the hash of the texts it is about
+
+
 class StepFolder:
     """One step's folder inside a run folder."""
 
@@ -183,18 +186,24 @@ class StepFolder:
                 if changes:
                     raise StaleStepError(self.root, self.step, changes)
                 return "done" if name == "done.json" else "partial"
-        if self.path.exists() and any(file.is_file() for file in self.path.iterdir()):
+        if self.path.exists() and any(
+            file.is_file() and file.name not in KEPT for file in self.path.iterdir()
+        ):
             raise UserError(
                 f"{self.path}: holds files but no started.json; move it away or use another --run folder"
             )
         return "absent"
 
     def discard(self) -> None:
-        """Delete the step's output."""
+        """Delete the step's output, except what was paid for and is looked up by its content: `KEPT`."""
         if self.path.exists():
             trash = self.path.with_name(f".{self.path.name}.discarded")
             shutil.rmtree(trash, ignore_errors=True)
             self.path.replace(trash)
+            for name in KEPT:
+                if (trash / name).exists():
+                    self.path.mkdir(exist_ok=True)
+                    (trash / name).replace(self.path / name)
             shutil.rmtree(trash)
 
     def start(self, key: StepKey) -> None:

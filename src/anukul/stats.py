@@ -1,8 +1,9 @@
 """Paired statistics: pure functions of arrays, the seed an argument.
 
-Every bootstrap here resamples clusters (single items where there are none) and returns percentile intervals.
+Every bootstrap here resamples clusters (single items where there are none) and returns percentile intervals, widened
+for few clusters as Student's t is against the normal distribution (Hesterberg, arXiv 1411.5279, section 4.3).
 Formulas: Efron & Tibshirani 1993 (percentile interval), McNemar 1947 in its exact binomial form, Benjamini &
-Hochberg 1995, Wilson 1927.
+Hochberg 1995, Wilson 1927, Lopez-Paz & Ranzato 2017 (backward transfer).
 """
 
 from collections.abc import Hashable, Sequence
@@ -14,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 CHUNK = 4_000_000  # resampled indices held at once
+ROUNDING = 1e-9  # sums and means of ones and zeros closer than this are the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +27,25 @@ class Interval:
     high: float
 
 
+@dataclass(frozen=True, slots=True)
+class Estimate(Interval):
+    """A difference with its interval and the two-sided p that it is zero, all of one bootstrap."""
+
+    p: float
+
+
+@dataclass(frozen=True, slots=True)
+class TaskChanges:
+    """What one task adds to backward transfer: adapted minus base per item `[items]`, and the items' clusters."""
+
+    changes: ArrayLike
+    clusters: Sequence[Hashable] | None = None
+
+
 def bootstrap_ratios(
     numerators: ArrayLike,
     denominators: ArrayLike,
-    seed: int,
+    seed: int | Sequence[int],
     resamples: int = 2000,
     clusters: Sequence[Hashable] | None = None,
 ) -> Floats:
@@ -65,7 +82,7 @@ def mean_difference(
     """Return mean(adapted) - mean(base) over paired items with its bootstrap interval."""
     difference = np.asarray(adapted, dtype=np.float64) - np.asarray(base, dtype=np.float64)
     drawn = bootstrap_ratios(difference, np.ones(len(difference)), seed, resamples, clusters)[:, 0]
-    return interval(float(difference.mean()), drawn, confidence)
+    return interval(float(difference.mean()), drawn, confidence, _count(difference, clusters))
 
 
 def difference_in_differences(
@@ -78,32 +95,72 @@ def difference_in_differences(
     resamples: int = 2000,
     confidence: float = 0.95,
     clusters: Sequence[Hashable] | None = None,
-) -> Interval:
-    """Return (A_k - A_0) - (B_k - B_0) of chance-corrected accuracy with its paired bootstrap interval.
+) -> Estimate:
+    """Return (A_k - A_0) - (B_k - B_0) of chance-corrected accuracy with its paired bootstrap interval and p.
 
     All arguments are per item; an item's accuracy a with chance c counts as (a - c) / (1 - c).
     """
-    arrays = [np.asarray(values, dtype=np.float64) for values in (base_0, base_k, adapted_0, adapted_k)]
-    room = 1 - np.asarray(chance, dtype=np.float64)
-    if (room <= 0).any():
-        raise ValueError("chance must be below 1")
-    per_item = ((arrays[3] - arrays[2]) - (arrays[1] - arrays[0])) / room
+    corners = [correct_for_chance(values, chance) for values in (base_0, base_k, adapted_0, adapted_k)]
+    per_item = (corners[3] - corners[2]) - (corners[1] - corners[0])
     drawn = bootstrap_ratios(per_item, np.ones(len(per_item)), seed, resamples, clusters)[:, 0]
-    return interval(float(per_item.mean()), drawn, confidence)
+    return _estimate(float(per_item.mean()), drawn, confidence, _count(per_item, clusters))
 
 
-def interval(value: float, drawn: ArrayLike, confidence: float) -> Interval:
-    """Return `value` with the percentile interval of its resampled values."""
+def backward_transfer(
+    tasks: Sequence[TaskChanges], seed: int, resamples: int = 2000, confidence: float = 0.95
+) -> Estimate:
+    """Return the mean over tasks of each task's mean change, with its bootstrap interval and p.
+
+    Backward transfer of Lopez-Paz & Ranzato (arXiv 1706.08840, equation 3) with one stage between the two models:
+    every task weighs the same however many items it has. The tasks are the benchmark set, not a sample of tasks: items
+    (clusters) are resampled inside each task, on their own; the tasks' degrees of freedom add up.
+    """
+    if not tasks:
+        raise ValueError("no tasks")
+    values = [np.asarray(task.changes, dtype=np.float64) for task in tasks]
+    # Each task has a stream of random numbers of its own: shared ones would tie tasks of the same size together.
+    drawn = [
+        bootstrap_ratios(changes, np.ones(len(changes)), (seed, number), resamples, task.clusters)[:, 0]
+        for number, (task, changes) in enumerate(zip(tasks, values, strict=True))
+    ]
+    count = sum(_count(v, task.clusters) - 1 for task, v in zip(tasks, values, strict=True)) + 1
+    return _estimate(float(np.mean([v.mean() for v in values])), np.mean(drawn, axis=0), confidence, count)
+
+
+def correct_for_chance(accuracy: ArrayLike, chance: ArrayLike) -> Floats:
+    """Return (accuracy - chance) / (1 - chance): 0 is guessing, 1 all right."""
+    guessed = np.asarray(chance, dtype=np.float64)
+    if (guessed >= 1).any():
+        raise ValueError("chance must be below 1")
+    return np.asarray((np.asarray(accuracy, dtype=np.float64) - guessed) / (1 - guessed))
+
+
+def interval(value: float, drawn: ArrayLike, confidence: float, count: int | None = None) -> Interval:
+    """Return `value` with the percentile interval of its resampled values, of `count` clusters (None: very many)."""
     tail = (1 - confidence) / 2
-    low, high = np.quantile(np.asarray(drawn, dtype=np.float64), [tail, 1 - tail])
+    if count is not None:
+        tail = _widened(tail, count)
+    # The (resamples + 1) q-th value, so that the ends and `bootstrap_p` agree.
+    low, high = np.quantile(np.asarray(drawn, dtype=np.float64), [tail, 1 - tail], method="weibull")
     return Interval(float(value), float(low), float(high))
 
 
-def bootstrap_p(drawn: ArrayLike) -> float:
-    """Two-sided p that a difference is zero, from its resampled values; never below 2 / (resamples + 1)."""
+def bootstrap_p(drawn: ArrayLike, count: int | None = None) -> float:
+    """Two-sided p that a difference is zero, from the resampled values of `count` clusters (None: very many).
+
+    It is below 1 - confidence where `interval` leaves out 0, but that it never falls below what 2 / (resamples + 1)
+    is worth with so few clusters, while the interval ends at the outermost resample.
+    """
+    from scipy.stats import norm, t
+
     values = np.asarray(drawn, dtype=np.float64)
     smaller = min(int((values <= 0).sum()), int((values >= 0).sum()))
-    return min(1.0, 2 * (smaller + 1) / (len(values) + 1))
+    p = min(1.0, 2 * (smaller + 1) / (len(values) + 1))
+    if count is None or p == 1:
+        return p
+    if count < 2:
+        return 1.0
+    return float(2 * t.sf(norm.isf(p / 2) * sqrt((count - 1) / count), count - 1))
 
 
 def mcnemar(lost: int, gained: int) -> float:
@@ -113,6 +170,16 @@ def mcnemar(lost: int, gained: int) -> float:
     if lost + gained == 0:
         return 1.0
     return float(binomtest(gained, lost + gained, 0.5).pvalue)
+
+
+def mcnemar_clustered(changes: ArrayLike, clusters: Sequence[Hashable]) -> float:
+    """Exact McNemar over clusters: one counts as lost or gained by the sign of the sum of its items' changes.
+
+    With every item its own cluster this is McNemar's test of the items.
+    """
+    net, _ = _sum_clusters(_columns(changes), np.ones(len(clusters)), clusters)
+    # Averages over seeds may leave rounding where gains and losses cancel.
+    return mcnemar(int((net < -ROUNDING).sum()), int((net > ROUNDING).sum()))
 
 
 def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
@@ -145,6 +212,24 @@ def wilson(successes: float, n: int, confidence: float = 0.95) -> Interval:
 def percent_increase(start: float, end: float) -> float | None:
     """Return 100 (end - start) / start; None where the start is 0."""
     return None if start == 0 else 100 * (end - start) / start
+
+
+def _estimate(value: float, drawn: Floats, confidence: float, count: int) -> Estimate:
+    ends = interval(value, drawn, confidence, count)
+    return Estimate(ends.value, ends.low, ends.high, bootstrap_p(drawn, count))
+
+
+def _count(items: Floats, clusters: Sequence[Hashable] | None) -> int:
+    return len(items) if clusters is None else len(set(clusters))
+
+
+def _widened(tail: float, count: int) -> float:
+    """Return the smaller tail to cut off, where `count` clusters tell how widely the mean spreads."""
+    from scipy.stats import norm, t
+
+    if count < 2:
+        return 0.0
+    return float(norm.sf(sqrt(count / (count - 1)) * t.isf(tail, count - 1)))
 
 
 def _columns(values: ArrayLike) -> Floats:

@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from anukul import stats
@@ -42,9 +43,9 @@ def answers(model: str, corrects: str, **fields: object) -> list[Item]:
 
 
 def test_accuracy_with_the_paired_test() -> None:
-    scores, retention = make_scores([*answers("base", "11110000"), *answers("adapted", "01111110")], METHOD)
-    (score,) = scores
-    assert retention == []
+    made = make_scores([*answers("base", "11110000"), *answers("adapted", "01111110")], METHOD)
+    (score,) = made.scores
+    assert made.retention == made.backward_transfer == made.seed_scores == made.seed_retention == []
     assert (score["base"]["value"], score["adapted"]["value"], score["difference"]["value"]) == (
         0.5,
         0.75,
@@ -59,7 +60,7 @@ def test_accuracy_with_the_paired_test() -> None:
 
 
 def test_equal_models_differ_by_exactly_nothing() -> None:
-    (score,), _ = make_scores([*answers("base", "1100"), *answers("adapted", "1100")], METHOD)
+    (score,) = make_scores([*answers("base", "1100"), *answers("adapted", "1100")], METHOD).scores
     assert score["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0}
     assert score["p"] == 1.0
 
@@ -71,22 +72,25 @@ def test_shots_increases_and_retention() -> None:
         *answers("base", "1100", shots=2),
         *answers("adapted", "1110", shots=2),
     ]
-    scores, (kept,) = make_scores(items, METHOD)
+    made = make_scores(items, METHOD)
+    scores, (kept,) = made.scores, made.retention
     assert [(score["shots"], score["percent_increase"]) for score in scores] == [
         (0, None),
         (2, {"base": 100.0, "adapted": None}),
     ]
     # (.75 - 0) - (.5 - .25) = .5, over the .5 that chance leaves
     assert kept["difference_in_differences"]["value"] == pytest.approx(1.0)
-    assert (kept["k"], kept["task"], kept["n"]) == (2, "t", 4)
-    assert json.dumps(scores, allow_nan=False)
+    assert (kept["k"], kept["task"], kept["n"], kept["clusters"]) == (2, "t", 4, 4)
+    gains = stats.bootstrap_ratios([2.0, 0.0, 2.0, 0.0], np.ones(4), 0, 400)[:, 0]
+    assert kept["p"] == kept["q"] == pytest.approx(stats.bootstrap_p(gains, 4))
+    assert json.dumps(made.as_json(), allow_nan=False)
 
 
 def test_without_0_shots_there_is_no_retention() -> None:
     items = [*answers("base", "10", shots=1), *answers("adapted", "11", shots=1)]
-    scores, retention = make_scores(items, METHOD)
-    assert retention == []
-    assert scores[0]["percent_increase"] is None
+    made = make_scores(items, METHOD)
+    assert made.retention == []
+    assert made.scores[0]["percent_increase"] is None
 
 
 def test_splits_and_phenomena_are_scored_apart_and_together() -> None:
@@ -95,7 +99,7 @@ def test_splits_and_phenomena_are_scored_apart_and_together() -> None:
         made = answers(model, corrects, kind="agreement")
         for index, (split, phenomenon) in enumerate([("x", "p"), ("x", "q"), ("y", "p"), ("y", "q")]):
             items.append(replace(made[index], split=split, phenomenon=phenomenon))
-    scores, _ = make_scores(items, METHOD)
+    scores = make_scores(items, METHOD).scores
     found = {
         (s["split"], s["phenomenon"]): (s["n"], s["base"]["value"], s["adapted"]["value"]) for s in scores
     }
@@ -112,21 +116,26 @@ def test_seeds_are_averaged_and_never_counted_as_items() -> None:
     items = []
     for seed, corrects in enumerate(("1100", "1010", "1000")):
         items += answers("base", "0000", seed=seed) + answers("adapted", corrects, seed=seed)
-    (score,), _ = make_scores(items, METHOD)
+    made = make_scores(items, METHOD)
+    (score,) = made.scores
     assert (score["n"], score["gained"], score["lost"]) == (4, 3, 0)
     assert score["adapted"]["value"] == pytest.approx(5 / 12)
     assert score["p"] == pytest.approx(stats.mcnemar(0, 3))
+    alone = [(row["seed"], row["adapted"]["value"], row["gained"], row["q"]) for row in made.seed_scores]
+    assert alone == [(0, 0.5, 2, None), (1, 0.5, 2, None), (2, 0.25, 1, None)]
+    assert made.seed_scores[0]["p"] == pytest.approx(stats.mcnemar(0, 2))
 
 
 def test_clusters_widen_and_weaken() -> None:
     base, adapted = answers("base", "0" * 12), answers("adapted", "1" * 6 + "0" * 6)
-    (plain,), _ = make_scores([*base, *adapted], METHOD)
+    (plain,) = make_scores([*base, *adapted], METHOD).scores
     grouped = [replace(item, cluster=str(int(item.item) // 6)) for item in (*base, *adapted)]
-    (clustered,), _ = make_scores(grouped, METHOD)
+    (clustered,) = make_scores(grouped, METHOD).scores
     assert plain["p"] == pytest.approx(stats.mcnemar(0, 6))
     assert clustered["p"] == 1.0
     assert clustered["difference"]["high"] > plain["difference"]["high"]
     assert clustered["gained"] == plain["gained"] == 6
+    assert (plain["n"], plain["clusters"], clustered["n"], clustered["clusters"]) == (12, 12, 12, 2)
 
 
 def test_bits_per_byte_is_a_ratio_of_sums() -> None:
@@ -147,19 +156,20 @@ def test_bits_per_byte_is_a_ratio_of_sums() -> None:
                     byte_counts=[size],
                 )
             )
-    (score,), retention = make_scores(items, METHOD)
+    made = make_scores(items, METHOD)
+    (score,) = made.scores
     weights = (10 * 0 + 30 * 0.01 + 50 * 0.02 + 70 * 0.03) / 160
     assert score["base"]["value"] == pytest.approx(2 + weights)
     assert score["difference"]["value"] == pytest.approx(-1.0)
     assert score["difference"]["low"] == pytest.approx(-1.0)
     assert (score["chance"], score["lost"], score["gained"]) == (None, None, None)
-    assert score["p"] == pytest.approx(2 / 401)
-    assert retention == []
+    assert score["p"] == pytest.approx(stats.bootstrap_p(np.full(400, -1.0), 4))
+    assert made.retention == made.backward_transfer == []
 
 
 def test_norm_is_scored_only_where_every_item_has_it() -> None:
     items = [*answers("base", "10", correct_norm=1.0), *answers("adapted", "10", correct_norm=0.0)]
-    scores, _ = make_scores(items, METHOD)
+    scores = make_scores(items, METHOD).scores
     assert [(score["metric"], score["difference"]["value"]) for score in scores] == [
         ("accuracy", 0.0),
         ("accuracy_norm", -1.0),
@@ -172,3 +182,67 @@ def test_norm_is_scored_only_where_every_item_has_it() -> None:
 def test_unpaired_items_are_an_error() -> None:
     with pytest.raises(ValueError, match="same items"):
         make_scores([*answers("base", "10"), *answers("adapted", "1")], METHOD)
+
+
+def test_items_that_differ_between_shots_are_an_error() -> None:
+    items = [*answers("base", "10"), *answers("adapted", "10")]
+    later = [*answers("base", "101", shots=1), *answers("adapted", "101", shots=1)]
+    with pytest.raises(ValueError, match="not those at 0 shots"):
+        make_scores([*items, *later], METHOD)
+
+
+def several_tasks() -> list[Item]:
+    """Two forgetting tasks and a target task at 0 and 2 shots, three seeds; accuracies drop by .25 and by 0."""
+    items = []
+    for seed in range(3):
+        for task, role, chance, adapted in (
+            ("f", "forgetting", 0.5, "11000000"),
+            ("g", "forgetting", 0.25, "11110000"),
+            ("t", "target", 0.25, "11111111"),
+        ):
+            for shots in (0, 2):
+                more = {"task": task, "role": role, "chance": chance, "shots": shots, "seed": seed}
+                items += answers("base", "11110000", **more) + answers("adapted", adapted, **more)
+    return items
+
+
+def test_backward_transfer_is_the_mean_over_forgetting_tasks() -> None:
+    made = make_scores(several_tasks(), METHOD)
+    rows = {(row["k"], row["chance_corrected"]): row for row in made.backward_transfer}
+    assert list(rows) == [(0, False), (0, True), (2, False), (2, True)]
+    assert rows[0, False]["transfer"]["value"] == pytest.approx(-0.25 / 2)
+    assert rows[0, True]["transfer"]["value"] == pytest.approx(-0.25 / 0.5 / 2)
+    assert rows[0, False]["tasks"] == ["f (eng_Latn)", "g (eng_Latn)"]
+    assert rows[0, False]["n"] == 16
+    low, high = rows[0, False]["transfer"]["low"], rows[0, False]["transfer"]["high"]
+    assert low < -0.125 < high <= 0
+
+
+def test_each_family_is_corrected_by_itself_and_seeds_are_not_counted_twice() -> None:
+    made = make_scores(several_tasks(), METHOD)
+    report = made.as_json()
+    assert list(report) == ["scores", "retention", "backward_transfer", "by_seed", "families"]
+    sizes = {name: family["comparisons"] for name, family in report["families"].items()}
+    assert sizes == {"scores": 6, "retention": 3, "backward_transfer": 4}
+    for name in sizes:
+        p = [row["p"] for row in report[name]]
+        assert [row["q"] for row in report[name]] == pytest.approx(stats.benjamini_hochberg(p))
+    assert len(made.seed_scores) == 3 * 6 and len(made.seed_retention) == 3 * 3
+    assert all(row["q"] is None for row in [*made.seed_scores, *made.seed_retention])
+    assert {row["seed"] for row in made.seed_scores} == {0, 1, 2}
+    one = [item for item in several_tasks() if item.seed == 1]
+    alone = [{**row, "seed": 1, "q": None} for row in make_scores(one, METHOD).scores]
+    assert [row for row in made.seed_scores if row["seed"] == 1] == alone
+    gains = {row["percent_increase"]["base"] for row in made.seed_scores if row["shots"] == 2}
+    assert gains == {0.0}
+
+
+def test_seed_rows_are_whole_tasks_only() -> None:
+    items = []
+    for seed in (0, 1):
+        for model in ("base", "adapted"):
+            made = answers(model, "1100", kind="agreement", seed=seed)
+            items += [replace(item, phenomenon="pq"[int(item.item) % 2]) for item in made]
+    made_scores = make_scores(items, METHOD)
+    assert {row["phenomenon"] for row in made_scores.scores} == {"all", "p", "q"}
+    assert {row["phenomenon"] for row in made_scores.seed_scores} == {"all"}

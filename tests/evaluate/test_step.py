@@ -20,12 +20,16 @@ from anukul.config import (
 )
 from anukul.errors import UserError
 from anukul.evaluate.step import run
-from anukul.model import loaded as loaded_module
 from anukul.model.adapter import add_adapter, save_adapter
 from anukul.model.base import load_base
-from anukul.records import Item, read_rows
-from anukul.scoring import scorer as scorer_module
+from anukul.records import Flip, Item, read_rows
+from anukul.scoring.cache import BatchCache
 
+FILES = ["items.parquet", "flips.parquet", "scores.json"]
+WRITTEN = [
+    "anukul_reader.py",
+    *(f"{n}.{end}" for n in ("choice", "cloze", "schema") for end in ("jsonl", "yaml")),
+]
 WORDS = ["rice", "maize", "tea", "a book", "school", "the river", "village", "children"]
 
 
@@ -110,13 +114,13 @@ def finished(data: Path, model: ModelSettings, tmp_path_factory: pytest.TempPath
     root = tmp_path_factory.mktemp("run")
     make_adapter(model, root / "train" / "last" / "adapter", 0.2)
     result = run(config_for(data, model, seeds=(0, 1)), root)
-    assert result.outputs == ["items.parquet", "scores.json"]
-    assert result.rows["items"] == 2 * (3 * 8 * 3 * 2 + 16 + 8 + 4)
+    assert result.outputs == [*FILES, *(f"lm_eval/{name}" for name in WRITTEN)]
+    assert result.rows["items"] == 2 * (3 * 8 * 3 * 2 + 16 + 16 + 8 + 4)
     return root
 
 
 def test_everything_is_scored_and_paired(finished: Path) -> None:
-    assert sorted(path.name for path in (finished / "evaluate").iterdir()) == ["items.parquet", "scores.json"]
+    assert sorted(path.name for path in (finished / "evaluate").iterdir()) == sorted([*FILES, "lm_eval"])
     items = read_rows(finished / "evaluate" / "items.parquet", Item)
     base = [item for item in items if item.model == "base"]
     adapted = [item for item in items if item.model == "adapted"]
@@ -129,11 +133,14 @@ def test_everything_is_scored_and_paired(finished: Path) -> None:
         )
         assert left.loglikelihoods != right.loglikelihoods
     report = json.loads((finished / "evaluate" / "scores.json").read_text(encoding="utf-8"))
-    assert list(report) == ["schema", "confidence", "scores", "retention", "seeds", "signature"]
+    assert {"schema", "confidence", "scores", "retention", "backward_transfer", "by_seed", "families"} < set(
+        report
+    )
     kinds = {(s["kind"], s["task"], s["language"], s["role"]) for s in report["scores"]}
     assert kinds == {
         *(("multiple_choice", name, "eng_Latn", "forgetting") for name in ("choice", "schema", "cloze")),
         *(("knowledge", "knowledge", language, "target") for language in ("eng_Latn", "npi_Deva")),
+        *(("cloze", "knowledge-cloze", language, "target") for language in ("eng_Latn", "npi_Deva")),
         ("agreement", "agreement", "npi_Deva", "target"),
         ("bits_per_byte", "held", "npi_Deva", "target"),
     }
@@ -142,7 +149,28 @@ def test_everything_is_scored_and_paired(finished: Path) -> None:
     assert {s["phenomenon"] for s in report["scores"] if s["kind"] == "agreement"} == {"all", "p", "q"}
     assert [(r["task"], r["k"]) for r in report["retention"]][:2] == [("choice", 1), ("choice", 2)]
     assert "seeds:0,1|" in report["signature"]
-    assert all(0 <= s["q"] <= 1 and s["p"] <= s["q"] for s in report["scores"])
+    tested = [*report["scores"], *report["retention"], *report["backward_transfer"]]
+    assert all(0 <= s["q"] <= 1 and s["p"] <= s["q"] for s in tested)
+    assert {s["seed"] for s in report["by_seed"]["scores"]} == {0, 1}
+    assert report["backward_transfer"][0]["tasks"] == [
+        f"{n} (eng_Latn)" for n in ("choice", "schema", "cloze")
+    ]
+
+
+def test_flips_are_the_items_behind_the_counts(finished: Path) -> None:
+    report = json.loads((finished / "evaluate" / "scores.json").read_text(encoding="utf-8"))
+    flips = read_rows(finished / "evaluate" / "flips.parquet", Flip)
+    pooled = [row for row in report["scores"] if row["split"] == "all" and row["phenomenon"] in ("", "all")]
+    counted = [(row, -1) for row in pooled] + [(row, row["seed"]) for row in report["by_seed"]["scores"]]
+    assert sum(row["lost"] or 0 for row, _ in counted) > 0 < sum(row["gained"] or 0 for row, _ in counted)
+    for row, seed in counted:
+        same = (row["kind"], row["task"], row["language"], row["shots"], row["metric"], seed)
+        held = [f for f in flips if (f.kind, f.task, f.language, f.shots, f.metric, f.seed) == same]
+        for direction in ("lost", "gained"):
+            assert len([f for f in held if f.direction == direction]) == (row[direction] or 0)
+    assert all(flip.choices for flip in flips)
+    schema = next(flip for flip in flips if flip.task == "schema")
+    assert schema.question == "left." and schema.choices[schema.gold].startswith("Ram ")
 
 
 def test_zero_shots_do_not_depend_on_the_seed(finished: Path) -> None:
@@ -160,32 +188,54 @@ def test_zero_shots_do_not_depend_on_the_seed(finished: Path) -> None:
     assert not all(same[2])
 
 
+def test_exemplars_do_not_depend_on_the_token_budget_and_may_be_drawn_per_item(
+    data: Path, model: ModelSettings, finished: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "train").symlink_to(finished / "train")
+    config = config_for(data, model)
+    assert config.evaluate
+    own = config.evaluate.tasks[0].model_copy(update={"exemplars": "per_item"})
+    changed = {"token_budget": 1024, "tasks": (own, config.evaluate.tasks[1])}
+    run(config.model_copy(update={"evaluate": config.evaluate.model_copy(update=changed)}), tmp_path)
+
+    def scored(root: Path) -> dict[tuple[str, str, int, str], list[float]]:
+        rows = read_rows(root / "evaluate" / "items.parquet", Item)
+        rows = [row for row in rows if row.task in ("choice", "schema") and row.seed == 0]
+        return {(row.model, row.task, row.shots, row.item): row.loglikelihoods for row in rows}
+
+    before, after = scored(finished), scored(tmp_path)
+    assert set(before) == set(after)
+    same = {key: after[key] == pytest.approx(before[key], abs=1e-3) for key in before}
+    assert all(kept for (_, task, shots, _), kept in same.items() if task == "schema" or shots == 0)
+    assert not all(kept for (_, task, shots, _), kept in same.items() if task == "choice" and shots == 2)
+
+
 def test_killed_and_resumed_gives_the_same_bytes(
     data: Path, model: ModelSettings, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "train").symlink_to(finished / "train")
     config = config_for(data, model, seeds=(0, 1))
-    real = loaded_module.hidden_states
-    forwards = [0]
-    stop_at = [4]
+    real = BatchCache.put
+    kept = [0]
+    stop_at = [2]
 
-    def killed(*arguments: Any) -> Any:
-        if forwards[0] == stop_at[0]:
+    def killed(cache: BatchCache, key: str, scores: Any) -> None:
+        if kept[0] == stop_at[0]:
             raise KeyboardInterrupt
-        forwards[0] += 1
-        return real(*arguments)
+        kept[0] += 1
+        real(cache, key, scores)
 
-    monkeypatch.setattr(scorer_module, "hidden_states", killed)
-    for stop_at[0] in (4, 25):
+    monkeypatch.setattr(BatchCache, "put", killed)
+    for stop_at[0] in (2, 7):
         with pytest.raises(KeyboardInterrupt):
             run(config, tmp_path)
-        cache = tmp_path / "evaluate" / "cache" / "scores.txt"
+        cache = tmp_path / "evaluate" / "cache" / "batches.jsonl"
         assert len(cache.read_bytes().splitlines()) == stop_at[0]
     cache.write_bytes(cache.read_bytes()[:-9])
     stop_at[0] = -1
     run(config, tmp_path)
-    assert forwards[0] > 26
-    for name in ("items.parquet", "scores.json"):
+    assert kept[0] > 8
+    for name in FILES:
         assert (tmp_path / "evaluate" / name).read_bytes() == (finished / "evaluate" / name).read_bytes()
 
 

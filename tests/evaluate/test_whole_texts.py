@@ -37,7 +37,7 @@ def write(path: Path, rows: list[Any]) -> str:
 
 
 def test_facts_swap_the_object_only(tmp_path: Path) -> None:
-    english, nepali = load_facts(write(tmp_path / "facts.jsonl", [FACT]))
+    english, nepali = load_facts(write(tmp_path / "facts.jsonl", [FACT])).rankings
     assert english.texts == (
         "Pokharel Ram lives in Pokhara.",
         "Pokharel Ram lives in Kathmandu.",

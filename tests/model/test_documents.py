@@ -51,7 +51,7 @@ def test_equals_a_mask_over_the_row(monkeypatch: pytest.MonkeyPatch, short: int,
     layout = Documents.of(lengths(), CPU)
     assert len(layout.buckets) == 3 and sum(count for count, _ in layout.buckets) == len(lengths())
     output, _ = documents._attend(
-        nn.Module(), *given, attention_mask=None, documents=layout, sliding_window=window
+        nn.Module(), *given, attention_mask=None, layout=layout, sliding_window=window
     )
     wanted = expected(*masked, window=window)
     weights = torch.randn(wanted.shape, generator=torch.Generator().manual_seed(1))
@@ -69,8 +69,8 @@ def test_a_model_runs_documents_only_inside_the_block(tiny_base: Path) -> None:
     positions = torch.cat([torch.arange(n) for n in lengths()]).view(ROWS, CONTEXT)
     with torch.no_grad():
         with packed_attention(loaded):
-            packed = hidden_states(loaded, ids, positions, documents=Documents.of(lengths(), CPU))
-            with pytest.raises(RuntimeError, match="did not hand `documents`"):
+            packed = hidden_states(loaded, ids, positions, layout=Documents.of(lengths(), CPU))
+            with pytest.raises(RuntimeError, match="did not hand `layout`"):
                 hidden_states(loaded, ids, positions)
         assert loaded.causal_lm.config._attn_implementation == "sdpa"
         alone = [hidden_states(loaded, piece[None])[0] for piece in ids.flatten().split(lengths())]

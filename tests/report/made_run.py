@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from anukul.config import RunConfig
-from anukul.records import Document, Dropped, HeadScore, Instruction, Pair, write_rows
+from anukul.records import Document, Dropped, Flip, HeadScore, Instruction, Pair, write_rows
 from anukul.rundir import Result, write_json
 
 SCRIPT = "<script>alert('corpus')</script> & <b>bold</b>"
@@ -233,7 +233,7 @@ def score(kind: str, task: str, language: str, **given: Any) -> dict[str, Any]:
         "difference": around(adapted - base, half),
     }
     row |= {"p": 0.004, "q": 0.012, "lost": 20, "gained": 61, "percent_increase": None}
-    return {**row, **given}
+    return {**row, "clusters": given.get("n", row["n"]), **given}
 
 
 def make_evaluation(
@@ -308,7 +308,7 @@ def make_evaluation(
                     "n": 500,
                 }
                 gain = around((adapted - zero["adapted"] - base + zero["base"]) / (1 - chance), 0.02)
-                retention.append({**head, "difference_in_differences": gain})
+                retention.append({**head, "difference_in_differences": gain, "p": 0.05, "q": 0.11})
             rows += [row, {**row, "metric": "accuracy_norm"}]
     report = {
         "schema": 1,
@@ -316,9 +316,48 @@ def make_evaluation(
         "scores": rows,
         "retention": retention,
         "signature": "shots:0,1,2,4|seeds:0",
+        **make_details(rows, retention),
     }
     write_json(root / "evaluate" / "scores.json", report)
-    done(root / "evaluate", ["items.parquet", "scores.json"], {"items": 9000, "scores": len(rows)}, 640.0)
+    write_rows(root / "evaluate" / "flips.parquet", make_flips(), Flip)
+    outputs = ["items.parquet", "flips.parquet", "scores.json"]
+    done(root / "evaluate", outputs, {"items": 9000, "scores": len(rows)}, 640.0)
+
+
+def make_details(rows: list[dict[str, Any]], retention: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return backward transfer, the rows of two seeds, and the families."""
+    names = [f"{task} ({language})" for task, language, *_ in TASKS]
+    transfers = [
+        {"k": k, "chance_corrected": corrected, "tasks": names, "n": 1000, "p": 0.02, "q": 0.031}
+        | {"transfer": around(-0.05 if corrected else -0.03, 0.01)}
+        for k in SHOTS
+        for corrected in (False, True)
+    ]
+    whole = [row for row in rows if row["kind"] == "multiple_choice"]
+    by_seed = {
+        "scores": [{**row, "seed": seed, "q": None} for seed in (0, 1) for row in whole],
+        "retention": [{**row, "seed": seed, "q": None} for seed in (0, 1) for row in retention],
+    }
+    tables = {"scores": rows, "retention": retention, "backward_transfer": transfers}
+    families = {name: {"comparisons": len(held), "rows": "all of them"} for name, held in tables.items()}
+    return {"backward_transfer": transfers, "by_seed": by_seed, "families": families}
+
+
+def make_flips() -> list[Flip]:
+    """Return flips of one target and one forgetting task; the first question tries to be a tag."""
+    flips = []
+    for task, language, role, _ in (TASKS[0], TARGET_TASKS[0]):
+        for number in range(30):
+            lost = number % 10 == 0
+            flips.append(
+                Flip(
+                    "lost" if lost else "gained", "multiple_choice", task, language, role, "", "", 0, "accuracy", -1,
+                    f"item-{number}", f"passage-{number // 3}", float(lost), float(not lost), 2.5, -1.25, 1,
+                    1 if lost else 0, 0 if lost else 1, SCRIPT if number == 0 else f"Question {number}?",
+                    ["wrong one", "right one"],
+                )
+            )  # fmt: skip
+    return flips
 
 
 def make_probe(root: Path, rng: np.random.Generator, layers: int, heads: int) -> None:

@@ -17,6 +17,7 @@ from anukul.report import page, step
 from anukul.report.load import load_run
 from anukul.rundir import write_json
 
+SCORES = "evaluate/scores.json"
 VOID = {"meta", "link", "rect", "line", "path", "circle", "br", "img", "input"}
 
 
@@ -107,9 +108,75 @@ def test_numbers_name_file_and_key(made: Made, parsed: Page) -> None:
     titles = [attrs["title"] or "" for tag, attrs in parsed.tags if tag in ("td", "th") and "title" in attrs]
     scores = json.loads((made.root / "evaluate" / "scores.json").read_text(encoding="utf-8"))["scores"]
     named = {
-        int(match[1]) for title in titles if (match := re.search(r"scores\[(\d+)\]\.difference$", title))
+        int(match[1])
+        for title in titles
+        if (match := re.search(r"json: scores\[(\d+)\]\.difference$", title))
     }
     assert named == set(range(len(scores)))
+
+
+def test_the_family_of_every_q_is_said(made: Made, parsed: Page) -> None:
+    report = json.loads((made.root / "evaluate" / "scores.json").read_text(encoding="utf-8"))
+    comparisons = f"q: Benjamini–Hochberg over the {len(report['scores'])} comparisons of adapted and base"
+    # held-out text, knowledge, agreement, tasks, every row, forgetting
+    assert parsed.text.count(comparisons) == 6
+    assert f"over the {len(report['retention'])} differences in differences" in parsed.text
+    assert f"over the {len(report['backward_transfer'])} rows of this table" in parsed.text
+    gains = [t for t, a in parsed.tags if t == "td" and re.search(r"retention\[\d+\]$", a.get("title") or "")]
+    assert len(gains) == len(report["retention"]) and ".110" in parsed.text
+
+
+def test_backward_transfer_is_in_the_section_and_the_summary(parsed: Page, made: Made) -> None:
+    assert "Backward transfer: mean over the forgetting tasks of adapted − base" in parsed.text
+    assert "−3.00 [−4.00, −2.00]" in parsed.text and "−5.00 [−6.00, −4.00]" in parsed.text
+    claim = "The mean of adapted minus base is −5.00 [−6.00, −4.00] points of chance-corrected accuracy, n = 1,000."
+    assert claim in parsed.text and claim.replace("[", "\\[").replace("]", "\\]") in made.card
+    tips = [attrs.get("title") or "" for tag, attrs in parsed.tags if tag == "td"]
+    assert f"{SCORES}: backward_transfer[0].tasks: arc-easy (eng_Latn), piqa (eng_Latn)" in tips
+
+
+def test_seeds_stand_in_a_fold(parsed: Page, made: Made) -> None:
+    assert "Each of 2 seeds by itself" in parsed.text
+    report = json.loads((made.root / "evaluate" / "scores.json").read_text(encoding="utf-8"))
+    titles = [attrs.get("title") or "" for tag, attrs in parsed.tags if tag == "td"]
+    named = {int(m[1]) for title in titles if (m := re.search(r"by_seed\.scores\[(\d+)\]\.seed$", title))}
+    assert named == set(range(len(report["by_seed"]["scores"])))
+
+
+def test_items_lost_and_gained_are_shown_ten_at_most(parsed: Page, made: Made) -> None:
+    assert parsed.text.count("The items that were lost and gained") == 2  # learned and forgot
+    assert "arc-easy, English, 0 shots: 20 lost, 61 gained" in parsed.text
+    shown = re.findall(r"item-\d+", parsed.text)
+    # three of thirty are lost: all of them, and seven gained
+    assert shown == [f"item-{n}" for n in (0, 10, 20, 1, 2, 3, 4, 5, 6, 7)] * 2
+    assert "right: right one" in parsed.text and "instead: wrong one" in parsed.text
+    assert "lead +2.50 → −1.25" in parsed.text and "cluster passage-3" in parsed.text
+    assert parsed.text.count(made_run.SCRIPT) == 3  # the dropped row, and the question of either task
+
+
+def test_a_run_of_an_older_version_still_shows(tmp_path: Path) -> None:
+    config = made_run.make_run(tmp_path, layers=2, heads=2)
+    path = tmp_path / "evaluate" / "scores.json"
+    report = json.loads(path.read_text(encoding="utf-8"))
+    for name in ("families", "by_seed", "backward_transfer"):
+        del report[name]
+    for row in report["scores"]:
+        del row["clusters"]
+    write_json(path, report)
+    (tmp_path / "evaluate" / "flips.parquet").unlink()
+    text = Page(page.render(load_run(config, tmp_path))).text
+    assert "What examples in the prompt bought" in text
+    assert all(word not in text for word in ("Benjamini–Hochberg", "seeds by itself", "lost and gained"))
+
+
+def test_clusters_are_counted_beside_n(tmp_path: Path) -> None:
+    config = made_run.make_run(tmp_path, layers=2, heads=2)
+    path = tmp_path / "evaluate" / "scores.json"
+    report = json.loads(path.read_text(encoding="utf-8"))
+    report["scores"][-1]["clusters"] = 41
+    write_json(path, report)
+    text = Page(page.render(load_run(config, tmp_path))).text
+    assert "in 41 clusters" in text and "in 500 clusters" not in text
 
 
 def test_hover_of_shots_tells_interval_and_n(parsed: Page) -> None:

@@ -1,5 +1,6 @@
 """The sentences: every verdict follows from an interval."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import made_run
 import pytest
 
 from anukul.report import summary, verdicts
+from anukul.report.changes import clearest
 from anukul.report.data import Choice, Finding, Measure, Score
 from anukul.report.load import load_run
 
@@ -158,6 +160,39 @@ def test_a_verdict_that_correction_would_not_keep_is_doubted() -> None:
     assert verdicts.doubtful(score(better, q=None)) == ""
     assert verdicts.doubtful(score(better, q=0.2)).startswith("q = .200")
     assert verdicts.doubtful(score(Measure(0.0, -0.1, 0.1), q=0.9)) == ""
+
+
+def test_a_gain_that_correction_would_not_keep_is_doubted(tmp_path: Path) -> None:
+    config = made_run.make_run(tmp_path, layers=2, heads=2)
+    claims = summary.shots(load_run(config, tmp_path)).claims
+    doubted = {claim.verdict for claim in claims if "q = .110: among so many comparisons" in claim.text}
+    assert doubted == {claim.verdict for claim in claims} - {"no detectable change"} != set()
+
+
+def test_backward_transfer_needs_tasks_to_average(tmp_path: Path) -> None:
+    config = made_run.make_run(tmp_path, layers=2, heads=2)
+    data = load_run(config, tmp_path)
+    assert data.evaluation
+    claim = summary.forgot(data).claims[-1]
+    assert claim.subject == "Backward transfer over 2 forgetting tasks, 0 shots"
+    assert (claim.verdict, claim.source) == ("worse", "evaluate/scores.json: backward_transfer[1]")
+    alone = [replace(row, tasks=row.tasks[:1]) for row in data.evaluation.transfers]
+    evaluation = replace(data.evaluation, transfers=tuple(alone))
+    assert "Backward" not in summary.forgot(replace(data, evaluation=evaluation)).claims[-1].subject
+
+
+@pytest.mark.parametrize(
+    ("lost", "gained", "shown"),
+    [(30, 30, (5, 5)), (2, 30, (2, 8)), (30, 1, (9, 1)), (3, 0, (3, 0)), (4, 5, (4, 5))],
+)
+def test_ten_flips_half_lost_and_half_gained(lost: int, gained: int, shown: tuple[int, int]) -> None:
+    made = made_run.make_flips()
+    flips = [replace(made[0], direction="gained", item=f"g{n}") for n in range(gained)]
+    flips[1:1] = [replace(made[0], direction="lost", item=f"l{n}") for n in range(lost)]
+    found = clearest(flips)
+    assert [flip.item for flip in found] == [f"l{n}" for n in range(shown[0])] + [
+        f"g{n}" for n in range(shown[1])
+    ]
 
 
 @pytest.mark.parametrize(

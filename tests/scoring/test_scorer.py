@@ -13,8 +13,11 @@ from anukul.model import loaded as loaded_module
 from anukul.model.adapter import add_adapter
 from anukul.model.base import load_base
 from anukul.model.loaded import Loaded
+from anukul.scoring import budget as budget_module
 from anukul.scoring import scorer as scorer_module
-from anukul.scoring.cache import ScoreCache
+from anukul.scoring import trie as trie_module
+from anukul.scoring import walk as walk_module
+from anukul.scoring.cache import BatchCache
 from anukul.scoring.harness import AnukulLM
 from anukul.scoring.scorer import Scorer, rolling_windows
 from anukul.scoring.trie import Request
@@ -48,6 +51,12 @@ def adapted(tiny_base: Path) -> Loaded:
     add_adapter(loaded, LoraSettings(rank=4, alpha=8), "frozen", seed=0)
     perturb(loaded)
     return loaded
+
+
+def known(scorer: Scorer) -> Scorer:
+    """A scorer that need not find out whether the model's attention follows a trie."""
+    scorer.follows = True
+    return scorer
 
 
 def perturb(loaded: Loaded) -> None:
@@ -164,14 +173,14 @@ def test_out_of_memory_halves_and_loses_nothing(loaded: Loaded, monkeypatch: pyt
     real = loaded_module.hidden_states
     sizes: list[int] = []
 
-    def short_of_memory(model: Loaded, ids: Any, positions: Any, mask: Any) -> Any:
-        if ids.numel() > 150:
+    def short_of_memory(model: Loaded, ids: Any, positions: Any, layout: Any) -> Any:
+        if ids.numel() > 20:
             raise torch.OutOfMemoryError("CUDA out of memory")
         sizes.append(ids.numel())
-        return real(model, ids, positions, mask)
+        return real(model, ids, positions, layout=layout)
 
-    monkeypatch.setattr(scorer_module, "hidden_states", short_of_memory)
-    found = Scorer(loaded, 1024).score(requests)
+    monkeypatch.setattr(walk_module, "hidden_states", short_of_memory)
+    found = known(Scorer(loaded, 1024)).score(requests)
     assert len(sizes) > 5
     for left, right, request in zip(found, expected, requests, strict=True):
         assert left[0] == pytest.approx(right[0], abs=1e-4 * len(request.continuation))
@@ -179,21 +188,21 @@ def test_out_of_memory_halves_and_loses_nothing(loaded: Loaded, monkeypatch: pyt
 
 
 def test_a_text_too_long_for_memory_is_told(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_memory(*_: Any) -> Any:
+    def no_memory(*_: Any, layout: Any) -> Any:
         raise RuntimeError("DefaultCPUAllocator: not enough memory: Out of memory")
 
-    monkeypatch.setattr(scorer_module, "hidden_states", no_memory)
+    monkeypatch.setattr(walk_module, "hidden_states", no_memory)
     with pytest.raises(UserError, match="does not fit in the memory"):
-        Scorer(loaded, 1024).score([Request((1, 2), (3,))])
+        known(Scorer(loaded, 1024)).score([Request((1, 2), (3,))])
 
 
 def test_other_errors_are_not_swallowed(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: Any) -> Any:
+    def broken(*_: Any, layout: Any) -> Any:
         raise RuntimeError("shape mismatch")
 
-    monkeypatch.setattr(scorer_module, "hidden_states", broken)
+    monkeypatch.setattr(walk_module, "hidden_states", broken)
     with pytest.raises(RuntimeError, match="shape mismatch"):
-        Scorer(loaded, 1024).score([Request((1, 2), (3,))])
+        known(Scorer(loaded, 1024)).score([Request((1, 2), (3,))])
 
 
 def test_what_cannot_be_scored_is_refused(loaded: Loaded) -> None:
@@ -206,7 +215,7 @@ def test_what_cannot_be_scored_is_refused(loaded: Loaded) -> None:
 def test_small_logit_chunks_give_the_same(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     requests = random_requests(30)
     expected = Scorer(loaded, 1024).score(requests)
-    monkeypatch.setitem(scorer_module.LOGIT_ELEMENTS, "cpu", 1000)
+    monkeypatch.setitem(walk_module.LOGIT_ELEMENTS, "cpu", 1000)
     for left, right in zip(Scorer(loaded, 1024).score(requests), expected, strict=True):
         assert left[0] == pytest.approx(right[0], abs=1e-4)
 
@@ -226,34 +235,52 @@ def test_windows_follow_lm_eval() -> None:
 
 
 def test_cache_resumes_bit_for_bit(loaded: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    requests = random_requests(60)
-    expected = Scorer(loaded, 128).score(requests)
-    real = loaded_module.hidden_states
+    monkeypatch.setattr(trie_module, "LARGEST_TREE", 128)
+    requests = random_requests(200)
+    expected = Scorer(loaded, 32).score(requests)
+    real = scorer_module.score_wave
     calls: list[int] = []
 
-    def counted(model: Loaded, ids: Any, positions: Any, mask: Any) -> Any:
+    def counted(wave_model: Loaded, trees: Any, size: int) -> Any:
         if len(calls) == 3:
             raise KeyboardInterrupt
-        calls.append(ids.numel())
-        return real(model, ids, positions, mask)
+        calls.append(len(trees))
+        return real(wave_model, trees, size)
 
-    monkeypatch.setattr(scorer_module, "hidden_states", counted)
+    monkeypatch.setattr(scorer_module, "score_wave", counted)
     with pytest.raises(KeyboardInterrupt):
-        Scorer(loaded, 128, cache=ScoreCache(tmp_path / "scores.txt")).score(requests)
-    monkeypatch.setattr(scorer_module, "hidden_states", real)
-    cache = ScoreCache(tmp_path / "scores.txt")
+        known(Scorer(loaded, 32, cache=BatchCache(tmp_path / "scores.txt"))).score(requests)
+    monkeypatch.setattr(scorer_module, "score_wave", real)
+    cache = BatchCache(tmp_path / "scores.txt")
     assert len(cache) == 3
-    assert Scorer(loaded, 128, cache=cache).score(requests) == expected
+    assert Scorer(loaded, 32, cache=cache).score(requests) == expected
     held = len(cache)
     assert held > 3
-    assert Scorer(loaded, 128, cache=ScoreCache(tmp_path / "scores.txt")).score(requests) == expected
-    assert len(ScoreCache(tmp_path / "scores.txt")) == held
+    assert Scorer(loaded, 32, cache=BatchCache(tmp_path / "scores.txt")).score(requests) == expected
+    assert len(BatchCache(tmp_path / "scores.txt")) == held
 
 
 def test_cache_never_serves_the_other_model(adapted: Loaded, tmp_path: Path) -> None:
     requests = random_requests(10)
-    cache = ScoreCache(tmp_path / "scores.txt")
+    cache = BatchCache(tmp_path / "scores.txt")
     base = Scorer(adapted, 512, adapter=False, cache=cache).score(requests)
     with_adapter = Scorer(adapted, 512, cache=cache).score(requests)
     assert with_adapter != base
     assert with_adapter == Scorer(adapted, 512).score(requests)
+
+
+def test_the_budget_is_where_memory_ends(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = loaded_module.hidden_states
+    tried: list[int] = []
+
+    def short_of_memory(model: Loaded, ids: Any, positions: Any, layout: Any) -> Any:
+        tried.append(ids.numel())
+        if ids.numel() > 1100:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(model, ids, positions, layout=layout)
+
+    monkeypatch.setattr(walk_module, "hidden_states", short_of_memory)
+    monkeypatch.setattr(budget_module, "FASTER", 0.0)
+    assert budget_module.try_budgets(loaded, (256, 512, 1024, 2048, 4096)) == 1024
+    assert max(tried) == 2048
+    assert Scorer(loaded).token_budget == budget_module.ON_CPU

@@ -5,13 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from anukul.config import TaskSettings
+from anukul.errors import UserError
+from anukul.evaluate.hub_tasks import FEWSHOT_SEED, Harness, generation_requests, own_prompts
 from anukul.evaluate.rows import check_finite
 from anukul.evaluate.shots import draw_exemplars, prompt
 from anukul.evaluate.tasks import LoadedTask, TaskItem
 from anukul.records import Item
 from anukul.scoring.harness import AnukulLM
 
-from lm_eval.api.instance import Instance  # isort: skip  # after scoring.harness, which sets lm-eval's environment
+from lm_eval.api.instance import Instance  # isort: skip  # after scoring.harness, which quiets lm-eval
 from lm_eval.api.metrics import mean  # isort: skip
 from lm_eval.api.task import Task  # isort: skip
 
@@ -24,6 +27,7 @@ class Variant:
     shots: int
     seed: int
     exemplars: tuple[tuple[TaskItem, ...], ...]  # per item
+    written: tuple[tuple[tuple[str, str], ...], ...] = ()  # lm-eval's own (prompt, continuation), per item
 
     @property
     def name(self) -> str:
@@ -31,23 +35,35 @@ class Variant:
         return f"{self.task.settings.name}-{self.shots}-{self.seed}"
 
     def pairs(self, index: int) -> list[tuple[str, str]]:
-        """Return (prompt, continuation after a space) for each option of an item."""
+        """Return (prompt, continuation after its delimiter) for each option of an item."""
+        if self.written:
+            return list(self.written[index])
         item = self.task.items[index]
+        head = self.task.description
         options = [item.pair(option) for option in range(item.options)]
         return [
-            (prompt(self.exemplars[index], context), f" {continuation}") for context, continuation in options
+            (f"{head}{prompt(self.exemplars[index], context)}", f"{item.delimiter}{continuation}")
+            for context, continuation in options
         ]
 
 
-def variants_of(task: LoadedTask, shots: Sequence[int], seeds: Sequence[int]) -> list[Variant]:
-    """Return the task at each seed and shot count; exemplars are nested in the shot count."""
+def variants_of(
+    task: LoadedTask, shots: Sequence[int], seeds: Sequence[int], per_item: bool = False
+) -> list[Variant]:
+    """Return the task at each seed and shot count; exemplars are nested in the shot count, `per_item` or shared."""
     variants = []
     for seed in seeds:
-        drawn = draw_exemplars(task.pool, task.items, seed, max(shots), task.settings.name)
+        drawn = draw_exemplars(task.pool, task.items, seed, max(shots), task.settings.name, per_item)
         for count in sorted(shots):
             exemplars = tuple(tuple(chosen[:count]) for chosen in drawn)
             variants.append(Variant(task, count, seed, exemplars))
     return variants
+
+
+def own_variant(harness: Harness, name: str) -> Variant:
+    """Return a task with lm-eval's own prompts, count of shots and exemplars."""
+    task, pairs, shots = own_prompts(harness, name)
+    return Variant(task, shots, FEWSHOT_SEED, (), tuple(tuple(held) for held in pairs))
 
 
 class PromptTask(Task):  # type: ignore[misc]  # lm-eval ships no types
@@ -137,6 +153,56 @@ def score_variants(lm: AnukulLM, variants: Sequence[Variant], model: str) -> lis
     return items
 
 
+def score_generated(lm: AnukulLM, harness: Harness, model: str) -> list[Item]:
+    """Generate the answers of a task with lm-eval's prompts, filters and first metric; return its items."""
+    settings = harness.settings
+    made, shots = generation_requests(harness)
+    limits = [int(request.args[1].get("max_gen_toks") or 0) for *_, request in made]
+    if max(limits) >= lm.max_length:
+        raise UserError(
+            f"task '{settings.name}': it generates up to {max(limits)} tokens, which do not fit in this base's "
+            f"window of {lm.max_length}; leave the task out"
+        )
+    requests = [request for *_, request in made]
+    for request, text in zip(requests, lm.generate_until(requests), strict=True):
+        request.resps.append(text)
+    for task in harness.tasks.values():
+        task._instances = [request for *_, owner, _, request in made if owner is task]
+        task.apply_filters()
+    items = []
+    for identifier, cluster, task, doc, request in made:
+        answer = next(iter(request.filtered_resps.values()))
+        metrics = task.process_results(doc, [answer])
+        value = float(next(iter(metrics.values())))
+        items.append(_generated_item(settings, identifier, cluster, shots, value, model))
+    return items
+
+
+def _generated_item(
+    settings: TaskSettings, identifier: str, cluster: str, shots: int, value: float, model: str
+) -> Item:
+    return Item(
+        model=model,
+        kind="multiple_choice",
+        task=settings.name,
+        language=settings.language,
+        role=settings.role,
+        shots=shots,
+        seed=FEWSHOT_SEED,
+        item=identifier,
+        cluster=cluster,
+        split="",
+        phenomenon="",
+        gold=-1,
+        prediction=-1,
+        correct=value,
+        correct_norm=math.nan,
+        chance=0.0,
+        loglikelihoods=[0.0],
+        byte_counts=[0],
+    )
+
+
 def _predict(item: TaskItem, scores: Sequence[tuple[float, bool]]) -> int:
     """Return the option with the highest log-likelihood, the first of equals; for a cloze 0 if greedy, else -1."""
     if item.is_cloze:
@@ -148,12 +214,15 @@ def _item(variant: Variant, item: TaskItem, scores: list[tuple[float, bool]], mo
     settings = variant.task.settings
     values = [value for value, _ in scores]
     check_finite(values, settings.name, item.id, model)
-    sizes = [len(item.pair(option)[1].encode("utf-8")) for option in range(item.options)]
+    texts = [item.pair(option)[1] for option in range(item.options)]
+    sizes = [len(text.encode("utf-8")) for text in texts]
     prediction = _predict(item, scores)
     correct_norm = math.nan
     if len(item.continuations) > 1:
-        per_byte = [value / size for value, size in zip(values, sizes, strict=True)]
-        correct_norm = float(per_byte.index(max(per_byte)) == item.gold)
+        # lm-eval's acc_norm counts characters; with its prompts the number is to be compared with published ones
+        norms = [len(text) for text in texts] if variant.written else sizes
+        normed = [value / size for value, size in zip(values, norms, strict=True)]
+        correct_norm = float(normed.index(max(normed)) == item.gold)
     return Item(
         model=model,
         kind="multiple_choice",

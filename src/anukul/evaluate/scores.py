@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,17 @@ import numpy as np
 from anukul import stats
 from anukul.records import Item
 
-SCHEMA = 1
+SCHEMA = 2
 ALL = "all"
+# A family is corrected on its own (Benjamini & Hochberg 1995): each answers one question of the reader.
+FAMILIES = {
+    "scores": "adapted against base: every row of `scores`, which are all tasks, languages, splits, phenomena, shot "
+    "counts and metrics with their seeds pooled; the rows of single seeds repeat these and are not counted again",
+    "retention": "difference in differences: every row of `retention`, which are all tasks and shot counts with their "
+    "seeds pooled",
+    "backward_transfer": "backward transfer: every row of `backward_transfer`, all shot counts, with and without "
+    "chance correction",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +36,7 @@ class Method:
 class Paired:
     """Items that both models answered, seeds averaged; all arrays `[items]`."""
 
+    names: list[str]
     base: stats.Floats
     adapted: stats.Floats
     weights: stats.Floats  # 1, or bytes where the score is per byte
@@ -34,24 +44,68 @@ class Paired:
     clusters: list[str]
 
 
+@dataclass(slots=True)
+class Scores:
+    """The parts of scores.json that are made from items, each a list of rows."""
+
+    scores: list[dict[str, Any]] = field(default_factory=list)
+    retention: list[dict[str, Any]] = field(default_factory=list)
+    backward_transfer: list[dict[str, Any]] = field(default_factory=list)
+    seed_scores: list[dict[str, Any]] = field(default_factory=list)  # one seed each; whole tasks only
+    seed_retention: list[dict[str, Any]] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the rows under their keys in scores.json."""
+        tables = {
+            "scores": self.scores,
+            "retention": self.retention,
+            "backward_transfer": self.backward_transfer,
+        }
+        families = {name: {"comparisons": len(rows), "rows": FAMILIES[name]} for name, rows in tables.items()}
+        return {
+            **tables,
+            "by_seed": {"scores": self.seed_scores, "retention": self.seed_retention},
+            "families": families,
+        }
+
+
 Key = tuple[str, str, str, str]  # kind, task, language, role
 
 
-def make_scores(items: list[Item], method: Method) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the rows of `scores` and of `retention`."""
+def make_scores(items: list[Item], method: Method) -> Scores:
+    """Return the rows of scores.json: seeds pooled, and where a task has several seeds each seed by itself."""
     groups: dict[Key, list[Item]] = {}
     for item in items:
         groups.setdefault((item.kind, item.task, item.language, item.role), []).append(item)
-    scores: list[dict[str, Any]] = []
-    retention: list[dict[str, Any]] = []
+    made = Scores()
     for key, members in groups.items():
-        made = [score for part in _parts(members) for score in _score_part(key, *part, method)]
-        _add_increases(made)
-        scores += made
-        retention += _retention(key, members, method)
-    for score, q in zip(scores, stats.benjamini_hochberg([score["p"] for score in scores]), strict=True):
-        score["q"] = q
-    return scores, retention
+        rows = [score for part in _parts(members) for score in _score_part(key, *part, method)]
+        _add_increases(rows)
+        made.scores += rows
+        made.retention += _retention(key, members, method)
+        _add_seeds(made, key, members, method)
+    made.backward_transfer = _backward_transfer(groups, method)
+    for table in (made.scores, made.retention, made.backward_transfer):
+        add_q(table)
+    return made
+
+
+def add_q(rows: list[dict[str, Any]]) -> None:
+    """Fill in `q` over the family that the rows are, from their `p`."""
+    for row, q in zip(rows, stats.benjamini_hochberg([row["p"] for row in rows]), strict=True):
+        row["q"] = q
+
+
+def _add_seeds(made: Scores, key: Key, items: list[Item], method: Method) -> None:
+    """Add the rows of each seed where there are several; they are no tests of their own, so they get no q."""
+    seeds = sorted({item.seed for item in items})
+    for seed in seeds if len(seeds) > 1 else []:
+        held = [item for item in items if item.seed == seed]
+        whole = [part for part in _parts(held) if part[0] == ALL and part[1] in ("", ALL)]
+        rows = [score for part in whole for score in _score_part(key, *part, method)]
+        _add_increases(rows)
+        made.seed_scores += [{**row, "seed": seed} for row in rows]
+        made.seed_retention += [{**row, "seed": seed} for row in _retention(key, held, method)]
 
 
 def _parts(items: list[Item]) -> Iterable[tuple[str, str, int, list[Item]]]:
@@ -75,7 +129,7 @@ def _score_part(
     head |= {"split": split, "phenomenon": phenomenon, "shots": shots}
     if kind == "bits_per_byte":
         return [{**head, **_row("bits_per_byte", _pair(items, _bits), method)}]
-    rows = [{**head, **_row("accuracy", _pair(items, lambda item: item.correct), method)}]
+    rows = [{**head, **_row("accuracy", _pair(items, _correct), method)}]
     if not any(math.isnan(item.correct_norm) for item in items):
         rows.append({**head, **_row("accuracy_norm", _pair(items, lambda item: item.correct_norm), method)})
     return rows
@@ -83,6 +137,10 @@ def _score_part(
 
 def _bits(item: Item) -> float:
     return -item.loglikelihoods[0] / math.log(2)
+
+
+def _correct(item: Item) -> float:
+    return item.correct
 
 
 def _pair(items: list[Item], value: Callable[[Item], float]) -> Paired:
@@ -97,14 +155,14 @@ def _pair(items: list[Item], value: Callable[[Item], float]) -> Paired:
     }:
         raise ValueError("base and adapted were not scored on the same items")
     per_byte = items[0].kind == "bits_per_byte"
+    names = list(found["base"])
     return Paired(
+        names,
         np.array([np.mean(values) for values in found["base"].values()]),
-        np.array([np.mean(found["adapted"][name]) for name in found["base"]]),
-        np.array(
-            [first[name].byte_counts[0] if per_byte else 1.0 for name in found["base"]], dtype=np.float64
-        ),
-        np.array([first[name].chance for name in found["base"]]),
-        [first[name].cluster for name in found["base"]],
+        np.array([np.mean(found["adapted"][name]) for name in names]),
+        np.array([first[name].byte_counts[0] if per_byte else 1.0 for name in names], dtype=np.float64),
+        np.array([first[name].chance for name in names]),
+        [first[name].cluster for name in names],
     )
 
 
@@ -113,21 +171,23 @@ def _row(metric: str, paired: Paired, method: Method) -> dict[str, Any]:
     columns = np.stack([paired.base, paired.adapted, paired.adapted - paired.base], axis=1)
     values = columns.sum(axis=0) / paired.weights.sum()
     drawn = stats.bootstrap_ratios(columns, paired.weights, method.seed, method.resamples, paired.clusters)
-    intervals = [stats.interval(values[i], drawn[:, i], method.confidence) for i in range(3)]
-    n = len(paired.base)
-    p = stats.bootstrap_p(drawn[:, 2])
+    n, clusters = len(paired.base), len(set(paired.clusters))
+    intervals = [stats.interval(values[i], drawn[:, i], method.confidence, clusters) for i in range(3)]
+    p = stats.bootstrap_p(drawn[:, 2], clusters)
     lost = gained = None
     chance = None
     if metric != "bits_per_byte":
-        if len(set(paired.clusters)) == n:  # a plain proportion: Wilson's interval is right at 0 and 1 too
+        if clusters == n:  # a plain proportion: Wilson's interval is right at 0 and 1 too
             intervals[:2] = [stats.wilson(float(side.sum()), n, method.confidence) for side in columns.T[:2]]
-        lost, gained = int((columns[:, 2] < 0).sum()), int((columns[:, 2] > 0).sum())
-        p = _exact_p(columns[:, 2], paired.clusters)
+        lost = int((columns[:, 2] < -stats.ROUNDING).sum())
+        gained = int((columns[:, 2] > stats.ROUNDING).sum())
+        p = stats.mcnemar_clustered(columns[:, 2], paired.clusters)
         chance = float(paired.chance.mean())
     base, adapted, difference = (_interval(interval) for interval in intervals)
     return {
         "metric": metric,
         "n": n,
+        "clusters": clusters,
         "chance": chance,
         "base": base,
         "adapted": adapted,
@@ -138,19 +198,6 @@ def _row(metric: str, paired: Paired, method: Method) -> dict[str, Any]:
         "gained": gained,
         "percent_increase": None,
     }
-
-
-def _exact_p(changes: stats.Floats, clusters: list[str]) -> float:
-    """Exact McNemar over clusters: one counts as lost or gained by the sign of its net change.
-
-    With one seed and every item its own cluster this is McNemar's test of the items.
-    """
-    net: dict[str, float] = {}
-    for cluster, change in zip(clusters, changes.tolist(), strict=True):
-        net[cluster] = net.get(cluster, 0.0) + change
-    # Averages over seeds may leave rounding where gains and losses cancel.
-    signs = [value for value in net.values() if abs(value) > 1e-9]
-    return stats.mcnemar(sum(value < 0 for value in signs), sum(value > 0 for value in signs))
 
 
 def _interval(interval: stats.Interval) -> dict[str, float]:
@@ -174,9 +221,11 @@ def _retention(key: Key, items: list[Item], method: Method) -> list[dict[str, An
     counts = sorted({item.shots for item in items})
     if key[0] == "bits_per_byte" or counts[0] != 0:
         return []
-    at = {k: _pair([item for item in items if item.shots == k], lambda item: item.correct) for k in counts}
+    at = {k: _pair([item for item in items if item.shots == k], _correct) for k in counts}
     rows = []
     for k in counts[1:]:
+        if at[k].names != at[0].names:
+            raise ValueError(f"task {key[1]}: the items at {k} shots are not those at 0 shots")
         found = stats.difference_in_differences(
             at[0].base,
             at[k].base,
@@ -189,6 +238,40 @@ def _retention(key: Key, items: list[Item], method: Method) -> list[dict[str, An
             at[0].clusters,
         )
         kind, task, language, role = key
-        head = {"kind": kind, "task": task, "language": language, "role": role, "k": k, "n": len(at[0].base)}
-        rows.append({**head, "difference_in_differences": _interval(found)})
+        head = {"kind": kind, "task": task, "language": language, "role": role, "k": k}
+        size = {"n": len(at[0].base), "clusters": len(set(at[0].clusters))}
+        rows.append({**head, **size, "difference_in_differences": _interval(found), "p": found.p, "q": None})
     return rows
+
+
+def _backward_transfer(groups: dict[Key, list[Item]], method: Method) -> list[dict[str, Any]]:
+    """Return the mean over forgetting tasks of adapted minus base at each shot count, plain and chance-corrected."""
+    tasks = {
+        key: items for key, items in groups.items() if key[3] == "forgetting" and key[0] != "bits_per_byte"
+    }
+    rows = []
+    for k in sorted({item.shots for items in tasks.values() for item in items}):
+        at = {key: [item for item in items if item.shots == k] for key, items in tasks.items()}
+        paired = {key: _pair(items, _correct) for key, items in at.items() if items}
+        for corrected in (False, True):
+            changes = [
+                stats.TaskChanges(_changes(pair, corrected), pair.clusters) for pair in paired.values()
+            ]
+            found = stats.backward_transfer(changes, method.seed, method.resamples, method.confidence)
+            rows.append(
+                {
+                    "k": k,
+                    "chance_corrected": corrected,
+                    "tasks": [f"{task} ({language})" for _, task, language, _ in paired],
+                    "n": sum(len(pair.base) for pair in paired.values()),
+                    "transfer": _interval(found),
+                    "p": found.p,
+                    "q": None,
+                }
+            )
+    return rows
+
+
+def _changes(pair: Paired, corrected: bool) -> stats.Floats:
+    chance = pair.chance if corrected else np.zeros(len(pair.chance))
+    return stats.correct_for_chance(pair.adapted, chance) - stats.correct_for_chance(pair.base, chance)

@@ -1,7 +1,7 @@
 """Exemplars that are nested in k: those of one shot are among those of two."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from anukul.errors import UserError
 from anukul.evaluate.tasks import TaskItem
@@ -26,7 +26,7 @@ def draw_exemplars(
     shared = _permuted(pool, f"{seed}")
     drawn = []
     for item in items:
-        order = _permuted(pool, f"{seed}:{item.id}") if per_item else shared
+        order: Iterable[TaskItem] = _own_order(pool, f"{seed}:{item.id}") if per_item else shared
         chosen: list[TaskItem] = []
         for candidate in order:
             if len(chosen) == count:
@@ -51,6 +51,16 @@ def _permuted(pool: Sequence[TaskItem], key: str) -> list[TaskItem]:
     order = list(pool)
     random.Random(key).shuffle(order)  # a text seed goes through sha512: the same on every platform
     return order
+
+
+def _own_order(pool: Sequence[TaskItem], key: str) -> Iterator[TaskItem]:
+    """Yield the pool permuted, as far as it is asked for: a few of many thousand rows, for each of many items."""
+    draw = random.Random(key)
+    moved: dict[int, int] = {}
+    for place in range(len(pool)):
+        other = draw.randrange(place, len(pool))
+        yield pool[moved.get(other, other)]
+        moved[other] = moved.get(place, place)
 
 
 def _related(candidate: TaskItem, item: TaskItem) -> bool:

@@ -5,24 +5,25 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from anukul.config import EvaluateSettings, RunConfig
+from anukul.config import EvaluateSettings, RunConfig, TranslationSettings
 from anukul.errors import UserError
-from anukul.evaluate.agreement import load_pairs
-from anukul.evaluate.bits_per_byte import load_lines
-from anukul.evaluate.harness_tasks import Variant, score_variants, variants_of
-from anukul.evaluate.knowledge import load_facts
+from anukul.evaluate.flips import find_flips
+from anukul.evaluate.gather import WRITTEN, Gathered, gather, more_scores, score
+from anukul.evaluate.generation_step import prepare, run_generation
+from anukul.evaluate.knowledge import summarize
 from anukul.evaluate.scores import SCHEMA, Method, make_scores
-from anukul.evaluate.tasks import load_task
-from anukul.evaluate.whole_texts import Ranking, score_rankings
+from anukul.evaluate.translation import score_translations, translate
 from anukul.model.adapter import load_adapter
 from anukul.model.base import load_base
 from anukul.model.loaded import Loaded
-from anukul.records import Item, write_rows
+from anukul.records import Flip, Item, Translation, write_rows
 from anukul.rundir import Result, write_json
-from anukul.scoring.cache import ScoreCache
+from anukul.scoring.budget import token_budget
+from anukul.scoring.cache import BatchCache
 from anukul.scoring.harness import AnukulLM
 from anukul.scoring.scorer import Scorer
 
+TRANSLATION_ROWS = 32  # prompts in one batch
 PACKAGES = ("anukul", "torch", "transformers", "peft", "bitsandbytes", "lm-eval")
 
 
@@ -38,78 +39,83 @@ def run(config: RunConfig, root: Path) -> Result:
         raise UserError(
             "evaluate: there is no adapter to compare with the base; add a train section to run.yaml"
         )
-    variants = [
-        variant
-        for task in settings.tasks
-        for variant in variants_of(load_task(task), task.shots or settings.shots, settings.seeds)
-    ]
-    rankings = _rankings(config, settings)
-    if not variants and not any(rankings.values()):
+    found = gather(config, settings, root)
+    prompts = prepare(config, settings.generation) if settings.generation else []
+    if found.is_empty and not prompts:
         raise UserError(
             "evaluate: nothing to score; name tasks, bits_per_byte, knowledge or agreement in run.yaml"
         )
     folder = root / "evaluate"
     loaded = load_base(config.model)
     load_adapter(loaded, root / "train" / config.train.stages[-1].name / "adapter")
-    cache = ScoreCache(folder / "cache" / "scores.txt")
+    cache = BatchCache(folder / "cache" / "batches.jsonl")
+    budget = settings.token_budget or token_budget(loaded)
     items = []
     for model in ("base", "adapted"):
-        items += _score_model(loaded, settings.token_budget, model, cache, variants, rankings)
-    scores, retention = make_scores(items, Method(settings.bootstrap, settings.confidence, config.seed))
+        items += score(loaded, budget, model, cache, found)
+    method = Method(settings.bootstrap, settings.confidence, config.seed)
+    made = make_scores(items, method)
+    flips = find_flips(items, found.shown())
+    knowledge = summarize(items, found.stated_in, config.language, config.base_language, method)
     write_rows(folder / "items.parquet", items, Item)
+    write_rows(folder / "flips.parquet", flips, Flip)
     report: dict[str, Any] = {
         "schema": SCHEMA,
         "confidence": settings.confidence,
-        "scores": scores,
-        "retention": retention,
+        **made.as_json(),
         "seeds": list(settings.seeds),
-        "signature": signature(settings),
+        "signature": signature(settings, budget),
+        **more_scores(found, knowledge),
     }
+    more = Result(found.outputs, {})
+    if settings.translation:
+        report["translation"], rows = _translations(
+            loaded, settings.translation, budget, cache, found, method
+        )
+        write_rows(folder / "translations.parquet", rows, Translation)
+        more = Result([*more.outputs, "translations.parquet"], {"translations": len(rows)})
+    if settings.generation:
+        report["generation"], made_texts = run_generation(
+            loaded, config, settings.generation, prompts, folder, cache, method
+        )
+        more = Result([*more.outputs, *made_texts.outputs], {**more.rows, **made_texts.rows})
     write_json(folder / "scores.json", report)
     shutil.rmtree(folder / "cache")
-    return Result(["items.parquet", "scores.json"], {"items": len(items), "scores": len(scores)})
+    shutil.rmtree(folder / WRITTEN / "__pycache__", ignore_errors=True)
+    return Result(
+        ["items.parquet", "flips.parquet", "scores.json", *more.outputs],
+        {"items": len(items), "flips": len(flips), "scores": len(made.scores), **more.rows},
+    )
 
 
-def _rankings(config: RunConfig, settings: EvaluateSettings) -> dict[str, list[Ranking]]:
-    """Read what is scored as whole texts, by the label of its progress bar."""
-    found: dict[str, list[Ranking]] = {"facts": [], "minimal pairs": [], "held-out lines": []}
-    if settings.knowledge:
-        found["facts"] = load_facts(settings.knowledge)
-    if settings.agreement:
-        found["minimal pairs"] = load_pairs(settings.agreement, config.language, config.language)
-    for text in settings.bits_per_byte:
-        found["held-out lines"] += load_lines(text, config.language)
-    return found
-
-
-def _score_model(
+def _translations(
     loaded: Loaded,
-    token_budget: int,
-    model: str,
-    cache: ScoreCache,
-    variants: list[Variant],
-    rankings: dict[str, list[Ranking]],
-) -> list[Item]:
-    """Score everything with the adapter off (base) or on (adapted)."""
-    scorer = Scorer(loaded, token_budget, adapter=model == "adapted", cache=cache)
-    items = score_variants(AnukulLM(scorer, f"tasks, {model}"), variants, model)
-    for label, held in rankings.items():
-        if held:
-            items += score_rankings(scorer, held, model, f"{label}, {model}")
-    return items
+    translation: TranslationSettings,
+    budget: int,
+    cache: BatchCache,
+    found: Gathered,
+    method: Method,
+) -> tuple[list[dict[str, Any]], list[Translation]]:
+    """Translate with both models; return the scores and the rows."""
+    rows = []
+    for model in ("base", "adapted"):
+        scorer = Scorer(loaded, budget, adapter=model == "adapted", cache=cache)
+        lm = AnukulLM(scorer, f"translation, {model}", TRANSLATION_ROWS)
+        rows += translate(lm, found.translation, translation.max_new_tokens, model)
+    return score_translations(rows, method), rows
 
 
-def signature(settings: EvaluateSettings) -> str:
+def signature(settings: EvaluateSettings, budget: int) -> str:
     """One line that says how the numbers were made, as sacrebleu's signatures do."""
     parts = {
         "shots": ",".join(map(str, settings.shots)),
         "seeds": ",".join(map(str, settings.seeds)),
-        "exemplars": "nested,shared",
-        "bootstrap": f"{settings.bootstrap},percentile,clustered",
+        "exemplars": f"nested,{settings.exemplars}",
+        "bootstrap": f"{settings.bootstrap},percentile-expanded,clustered",
         "confidence": f"{settings.confidence:g}",
         "p": "mcnemar-exact/bootstrap",
-        "q": "bh",
-        "budget": str(settings.token_budget),
+        "q": "bh,by-family",
+        "budget": str(budget),
         **{name: version(name) for name in PACKAGES},
     }
     return "|".join(f"{name}:{value}" for name, value in parts.items())

@@ -1,12 +1,14 @@
-"""Read multiple-choice, context-choice and cloze tasks from local files."""
+"""Read multiple-choice, context-choice, cloze and minimal-pair tasks from local files and dataset folders."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from anukul.config import TaskSettings
+from anukul.config import TaskSettings, resolve
 from anukul.errors import UserError
+from anukul.evaluate.dataset_folder import choose_splits, is_dataset, read_split
 from anukul.evaluate.rows import (
     BadRowError,
     check_unique,
@@ -27,7 +29,8 @@ ENDINGS = 4
 class TaskItem:
     """One question: either one context and several continuations, or several contexts and one continuation.
 
-    One context with one continuation is a cloze: right when greedy decoding gives the continuation.
+    One context with one continuation is a cloze: right when greedy decoding gives the continuation. Two continuations
+    of the empty context are a minimal pair, scored as whole texts.
     """
 
     id: str
@@ -36,6 +39,8 @@ class TaskItem:
     gold: int
     cluster: str
     split: str
+    delimiter: str = " "  # between context and continuation
+    phenomenon: str = ""
 
     @property
     def options(self) -> int:
@@ -47,6 +52,11 @@ class TaskItem:
         """Whether there is nothing to choose from."""
         return self.options == 1
 
+    @property
+    def is_pair(self) -> bool:
+        """Whether this is a minimal pair, which has no context."""
+        return self.contexts == ("",)
+
     def pair(self, option: int) -> tuple[str, str]:
         """Return context and continuation of an option."""
         context = self.contexts[option if len(self.contexts) > 1 else 0]
@@ -54,8 +64,8 @@ class TaskItem:
 
     @property
     def solved(self) -> str:
-        """The item as an exemplar: the right context, a space, the right continuation."""
-        return " ".join(self.pair(self.gold))
+        """The item as an exemplar: the right context, the delimiter, the right continuation."""
+        return self.delimiter.join(self.pair(self.gold))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,40 +75,94 @@ class LoadedTask:
     settings: TaskSettings
     items: tuple[TaskItem, ...]
     pool: tuple[TaskItem, ...]
+    description: str = ""  # stands before every prompt
+    source: str = ""  # what the items came from, for the record
+    note: str = ""  # the known weakness of a preset's task
+
+    @property
+    def is_pairs(self) -> bool:
+        """Whether the items are minimal pairs."""
+        return self.items[0].is_pair
 
 
 def load_task(settings: TaskSettings) -> LoadedTask:
-    """Read a task; raise UserError naming file and line for a row that cannot be scored.
+    """Read a local task; raise UserError naming file and line (or split and row) of what cannot be scored.
 
-    Exemplars come from the rows whose split is "exemplar" where there are any (these are then not scored), else
-    from all rows of the file, also those beyond `limit`.
+    Exemplars come from the rows whose split is "exemplar" where there are any (these are then not scored), else from
+    the training split of a dataset folder, else from all rows, also those beyond `limit`.
     """
     path = settings.path
+    assert path is not None
     kind = settings.format
     if kind == "auto":
-        kind = "hellaswag" if Path(path).suffix == ".txt" else "jsonl"
-    rows = _read_hellaswag(path) if kind == "hellaswag" else _read_items(path)
+        folder = resolve(path).is_dir()
+        kind = "dataset" if folder else "hellaswag" if Path(path).suffix == ".txt" else "jsonl"
+    if settings.split is not None and kind != "dataset":
+        raise UserError(f"task '{settings.name}': split is for dataset folders; {path} is a file")
+    pool: list[TaskItem] = []
+    if kind == "dataset":
+        rows, pool = _read_dataset(path, settings)
+    elif kind == "hellaswag":
+        rows = _read_hellaswag(path)
+    else:
+        rows = _items(path, ((f"line {number}", number, row) for number, row in read_jsonl(path)))
     check_unique(path, [row.id for row in rows])
     items = [row for row in rows if row.split != EXEMPLAR]
     exemplars = [row for row in rows if row.split == EXEMPLAR]
     not_empty(path, items, "items to score")
-    return LoadedTask(settings, tuple(items[: settings.limit]), tuple(exemplars or items))
+    if len({item.is_pair for item in rows}) > 1:
+        raise UserError(f"{path}: minimal pairs (good, bad) and other rows cannot be one task; use two files")
+    source = f"{path}, split {_scored_split(path, settings)}" if kind == "dataset" else path
+    return LoadedTask(
+        settings, tuple(items[: settings.limit]), tuple(exemplars or pool or items), source=source
+    )
 
 
-def _read_items(path: str) -> list[TaskItem]:
+def _scored_split(path: str, settings: TaskSettings) -> str:
+    return choose_splits(path, settings.split)[0]
+
+
+def _read_dataset(path: str, settings: TaskSettings) -> tuple[list[TaskItem], list[TaskItem]]:
+    """Return the items of the split to score, and those of the split that exemplars come from."""
+    if not is_dataset(path):
+        raise UserError(
+            f"task '{settings.name}': {path}: not a dataset folder: it needs what datasets.save_to_disk writes, or "
+            "files such as test.parquet and train.jsonl"
+        )
+    scored, pool = choose_splits(path, settings.split)
+
+    def items_of(split: str) -> list[TaskItem]:
+        rows = enumerate(read_split(path, split), start=1)
+        return _items(path, ((f"split {split}, row {number}", number, row) for number, row in rows))
+
+    items = items_of(scored)
+    if pool is None:
+        return items, []
+    # numbers of rows in different splits are no ids: they must not look like the same item
+    return items, [
+        replace(item, id=f"{pool}:{item.id}", cluster=f"{pool}:{item.id}")
+        if item.cluster == item.id
+        else replace(item, id=f"{pool}:{item.id}")
+        for item in items_of(pool)
+    ]
+
+
+def _items(path: str, rows: Iterable[tuple[str, int, dict[str, Any]]]) -> list[TaskItem]:
+    """Read (place, number, row); a fault names the place."""
     items = []
-    for number, row in read_jsonl(path):
+    for place, number, row in rows:
         try:
             items.append(_item(row, number))
         except BadRowError as error:
-            raise UserError(f"{path}: line {number}: {error}") from None
+            raise UserError(f"{path}: {place}: {error}") from None
     return items
 
 
 def _item(row: dict[str, Any], number: int) -> TaskItem:
-    """Tell the three shapes apart by their keys."""
+    """Tell the four shapes apart by their keys."""
     contexts: tuple[str, ...]
     continuations: tuple[str, ...]
+    delimiter, phenomenon = " ", ""
     if "context_options" in row:
         contexts = texts_of(row, "context_options")
         continuations = (text_of(row, "continuation"),)
@@ -108,10 +172,16 @@ def _item(row: dict[str, Any], number: int) -> TaskItem:
     elif "continuation" in row:
         contexts = (text_of(row, "context"),)
         continuations = (text_of(row, "continuation"),)
+    elif "good" in row:
+        contexts, delimiter = ("",), ""
+        continuations = (text_of(row, "good"), text_of(row, "bad"))
+        phenomenon = label_of(row, "phenomenon", "unnamed")
+        if continuations[0] == continuations[1]:
+            raise BadRowError("the good and the bad sentence are the same")
     else:
         raise BadRowError(
-            "a row needs query and choices, or context_options and continuation, or context and continuation; "
-            f"found {', '.join(sorted(row)) or 'nothing'}"
+            "a row needs query and choices, or context_options and continuation, or context and continuation, "
+            f"or good and bad; found {', '.join(sorted(row)) or 'nothing'}"
         )
     options = max(len(contexts), len(continuations))
     identifier = label_of(row, "id", str(number))
@@ -119,9 +189,11 @@ def _item(row: dict[str, Any], number: int) -> TaskItem:
         identifier,
         contexts,
         continuations,
-        gold_of(row, options) if options > 1 else 0,
+        gold_of(row, options) if options > 1 and contexts != ("",) else 0,
         label_of(row, "cluster", identifier),
         label_of(row, "split", ""),
+        delimiter,
+        phenomenon,
     )
 
 

@@ -69,7 +69,7 @@ class Documents:
 
 @contextmanager
 def packed_attention(loaded: Loaded) -> Iterator[None]:
-    """Let the model attend within documents in the block; every forward must then be given its `documents`."""
+    """Let the model attend within documents in the block; every forward must then be given its `Documents`."""
     with attention_function(loaded, NAME, _attend, lambda *_, **__: None):
         yield
 
@@ -82,7 +82,7 @@ def _attend(
     attention_mask: Tensor | None,
     dropout: float = 0.0,
     scaling: float | None = None,
-    documents: Documents | None = None,
+    layout: Documents | None = None,
     sliding_window: int | None = None,
     # the interface of transformers hands every attention function keywords of its own
     **kwargs: Any,
@@ -93,23 +93,23 @@ def _attend(
         raise UserError(
             f"train: this base's attention uses {', '.join(unknown) or 'dropout'}, not supported yet"
         )
-    if documents is None:
-        raise RuntimeError(f"{type(module).__name__} did not hand `documents` to its attention function")
+    if layout is None:
+        raise RuntimeError(f"{type(module).__name__} did not hand `layout` to its attention function")
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
     rows, _, context, _ = query.shape
     # rotary embeddings leave queries and keys in fp32 where autocast gives the values in bf16
     query, key = query.to(value.dtype), key.to(value.dtype)
     with torch.autocast(query.device.type, enabled=False):
-        laid = [_lay_out(_by_cell(states), documents) for states in (query, key, value)]
+        laid = [_lay_out(_by_cell(states), layout) for states in (query, key, value)]
         attended, start = [], 0
-        for count, length in documents.buckets:
+        for count, length in layout.buckets:
             cells = slice(start, start + count * length)
             parts = [states[cells].view(count, length, *states.shape[1:]).transpose(1, 2) for states in laid]
             attended.append(
                 _causal(parts[0], parts[1], parts[2], scale, sliding_window).transpose(1, 2).flatten(0, 1)
             )
             start = cells.stop
-        packed = _put_back(torch.cat(attended), documents)
+        packed = _put_back(torch.cat(attended), layout)
     return packed.view(rows, context, *packed.shape[1:]), None
 
 

@@ -91,16 +91,16 @@ def hidden_states(
     ids: Tensor,
     positions: Tensor | None = None,
     mask: Tensor | None = None,
-    documents: object | None = None,
+    layout: object | None = None,
 ) -> Tensor:
     """Return final hidden states `[batch, length, hidden]` for token ids `[batch, length]`.
 
     `positions` is `[batch, length]`; `mask` is boolean `[batch, 1, length, length]`, True where query (third axis)
-    sees key (fourth axis); None means plain causal attention. `documents` goes to the attention function of
-    `documents.packed_attention` and takes the place of a mask.
+    sees key (fourth axis); None means plain causal attention. `layout` goes to the attention function that the model
+    was given (`documents.packed_attention`, `trie_attention.trie_attention`) and takes the place of a mask.
     """
     decoder = loaded.causal_lm.get_decoder()
-    more = {} if documents is None else {"documents": documents}
+    more = {} if layout is None else {"layout": layout}
     output = decoder(input_ids=ids, position_ids=positions, attention_mask=mask, use_cache=False, **more)
     states: Tensor = output.last_hidden_state
     return states

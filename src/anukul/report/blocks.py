@@ -19,6 +19,7 @@ class Cell:
     source: str = ""
     svg: Markup | None = None
     note: str = ""  # small print under the text
+    css: str = ""  # of a verdict whose word is not its color's name
 
 
 @dataclass(frozen=True, slots=True)

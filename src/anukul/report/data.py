@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anukul.config import RunConfig
-from anukul.records import Dropped, HeadScore
+from anukul.records import Dropped, Flip, HeadScore
+
+if TYPE_CHECKING:
+    from anukul.report.loadgeneration import GenerationData
 
 STEPS = ("corpus", "synth", "train", "evaluate", "probe")
 
@@ -59,6 +62,9 @@ class Score:
     increase_adapted: float | None
     gain: Measure = Measure()  # difference in differences against 0 shots, of chance-corrected accuracy
     gain_where: str = ""
+    gain_q: float | None = None
+    clusters: int | None = None  # passages or subjects that the items belong to
+    seed: int | None = None  # of a row of one seed; None where the seeds are pooled
 
     @property
     def lower_is_better(self) -> bool:
@@ -72,12 +78,30 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
+class Transfer:
+    """Backward transfer: the mean over the forgetting tasks of adapted minus base, at one shot count."""
+
+    where: str
+    shots: int
+    corrected: bool  # for chance
+    tasks: tuple[str, ...]
+    n: int | None
+    value: Measure
+    q: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """evaluate/scores.json as a whole."""
 
     confidence: float
     scores: tuple[Score, ...]
     signature: str
+    by_seed: tuple[Score, ...] = ()  # rows of one seed each, where there are several
+    transfers: tuple[Transfer, ...] = ()
+    families: dict[str, int] = field(
+        default_factory=dict
+    )  # comparisons that each q was corrected for, by table
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +289,9 @@ class RunData:
     probe: Probe | None
     variants: tuple[Variant, ...]
     names: dict[str, str]
+    flips: tuple[Flip, ...] = ()  # by plain accuracy, seeds pooled; the clearest of a task first
+
+    generation: "GenerationData | None" = None
 
     def language(self, code: str) -> str:
         """Return a language's name, or its code where no name is known."""

@@ -13,18 +13,17 @@ from anukul.records import Dropped, read_rows
 from anukul.report.data import (
     STEPS,
     DropRule,
-    Evaluation,
     Holding,
-    Measure,
     Point,
     RunData,
-    Score,
     StageLog,
     StepState,
     Variant,
 )
+from anukul.report.loadgeneration import load_generation
 from anukul.report.loadprobe import load_probe
-from anukul.report.reading import finite, measure, read_object
+from anukul.report.loadscores import load_evaluation, load_flips
+from anukul.report.reading import finite, read_object
 
 SAMPLES = 3  # dropped rows shown per rule
 HELD = {
@@ -60,12 +59,9 @@ def load_run(config: RunConfig, root: Path) -> RunData:
         probe=load_probe(root / "probe") if steps["probe"].done else None,
         variants=tuple(_variant(path) for path in config.report.compare),
         names=_names(config),
+        flips=load_flips(root) if steps["evaluate"].done else (),
+        generation=load_generation(root) if steps["evaluate"].done else None,
     )
-
-
-def _whole(value: Any) -> int | None:
-    number = finite(value)
-    return None if number is None else round(number)
 
 
 def _step_state(root: Path, name: str) -> StepState:
@@ -183,67 +179,6 @@ def _point(step: int, tokens: float, line: dict[str, Any]) -> Point:
         gradient_norm=finite(line.get("gradient_norm")),
         tokens_per_second=finite(line.get("tokens_per_second")),
         replay_loss_share=share,
-    )
-
-
-def load_evaluation(root: Path) -> Evaluation | None:
-    """Return evaluate/scores.json of a run folder, None where there is none."""
-    data = read_object(root / "evaluate" / "scores.json")
-    if data is None:
-        return None
-    try:
-        gains = _gains(data.get("retention") or [])
-        scores = tuple(_score(index, row, gains) for index, row in enumerate(data["scores"]))
-    except (KeyError, TypeError, AttributeError) as error:
-        where = root / "evaluate" / "scores.json"
-        raise UserError(f"{where}: a row lacks a key ({error}); redo it with --redo evaluate") from None
-    return Evaluation(finite(data.get("confidence")) or 0.95, scores, str(data.get("signature", "")))
-
-
-def _gains(rows: list[dict[str, Any]]) -> dict[tuple[str, str, str, int], tuple[str, Measure]]:
-    """Return the differences in differences by kind, task, language and shots, with the key that they stand under."""
-    return {
-        (row["kind"], row["task"], row["language"], row["k"]): (
-            f"evaluate/scores.json: retention[{index}].difference_in_differences",
-            measure(row["difference_in_differences"]),
-        )
-        for index, row in enumerate(rows)
-    }
-
-
-def _score(
-    index: int, row: dict[str, Any], gains: dict[tuple[str, str, str, int], tuple[str, Measure]]
-) -> Score:
-    increase = row.get("percent_increase") or {}
-    split, phenomenon = str(row.get("split") or "all"), str(row.get("phenomenon") or "")
-    phenomenon = "" if phenomenon == "all" else phenomenon
-    shots = _whole(row.get("shots")) or 0
-    gain = ("", Measure())
-    if row["metric"] == "accuracy" and split == "all" and not phenomenon:
-        gain = gains.get((row["kind"], row["task"], row.get("language", ""), shots), gain)
-    return Score(
-        where=f"evaluate/scores.json: scores[{index}]",
-        kind=str(row["kind"]),
-        task=str(row["task"]),
-        language=str(row.get("language", "")),
-        role=str(row.get("role", "target")),
-        split=split,
-        phenomenon=phenomenon,
-        shots=shots,
-        metric=str(row["metric"]),
-        n=_whole(row.get("n")),
-        chance=finite(row.get("chance")),
-        base=measure(row.get("base")),
-        adapted=measure(row.get("adapted")),
-        difference=measure(row.get("difference")),
-        p=finite(row.get("p")),
-        q=finite(row.get("q")),
-        lost=_whole(row.get("lost")),
-        gained=_whole(row.get("gained")),
-        increase_base=finite(increase.get("base")),
-        increase_adapted=finite(increase.get("adapted")),
-        gain=gain[1],
-        gain_where=gain[0],
     )
 
 

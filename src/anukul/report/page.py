@@ -9,7 +9,7 @@ from anukul.report import palette
 from anukul.report.blocks import Section
 from anukul.report.data import RunData
 from anukul.report.format import count
-from anukul.report.sections import corpus, heads, provenance, scores, training
+from anukul.report.sections import corpus, generation, heads, more, provenance, scores, training
 from anukul.report.summary import answers
 
 
@@ -27,12 +27,16 @@ def title_of(data: RunData) -> str:
 
 def sections_of(data: RunData) -> list[Section]:
     """Return the sections after the summary, in order."""
+    generated = generation.section(data)
+    known = more.section(data)
     return [
         corpus.section(data),
         training.section(data),
         scores.learned(data),
         scores.forgot(data),
         scores.shots(data),
+        *([known] if known else []),
+        *([generated] if generated else []),
         heads.section(data),
         provenance.section(data),
     ]

@@ -8,6 +8,7 @@ from anukul.report.verdicts import (
     Word,
     certain_of,
     chance_note,
+    doubt,
     doubtful,
     everything_at_chance,
     head_verdict,
@@ -199,6 +200,7 @@ def forgot(data: RunData) -> Answer:
     ]
     tasks = zero_shot([s for s in rows if s.kind == "multiple_choice" and s.role == "forgetting"])
     claims += _group_claims(tasks, data, "forgetting task")
+    claims += _transfer_claims(data.evaluation)
     counted = [*text, *old, *tasks]
     if not counted:
         return Answer(
@@ -212,6 +214,25 @@ def forgot(data: RunData) -> Answer:
             )
         )
     return Answer(question, anchor, tally(counted), tuple(claims))
+
+
+def _transfer_claims(evaluation: Evaluation) -> list[Claim]:
+    """Return backward transfer at the fewest shots, where there are tasks to average."""
+    rows = [row for row in evaluation.transfers if row.corrected and len(row.tasks) > 1 and row.value.bounded]
+    if not rows:
+        return []
+    row = min(rows, key=lambda row: row.shots)
+    word = verdict_of(row.value)
+    warning = doubt(word, row.q)
+    return [
+        Claim(
+            f"The mean of adapted minus base is {interval(row.value, True, signed=True)} points of chance-corrected "
+            f"accuracy, n = {count(row.n)}" + (f"; {warning}" if warning else "") + ".",
+            word,
+            row.where,
+            f"Backward transfer over {len(row.tasks)} forgetting tasks, {plural(row.shots, 'shot')}",
+        )
+    ]
 
 
 def shots(data: RunData) -> Answer:
@@ -237,7 +258,10 @@ def shots(data: RunData) -> Answer:
         claims.append(
             Claim(
                 f"The adapted model’s gain less the base’s is {gain} points of chance-corrected accuracy, "
-                f"n = {count(score.n)}" + _increase(score) + ".",
+                f"n = {count(score.n)}"
+                + _increase(score)
+                + (f"; {warning}" if (warning := doubt(verdict_of(score.gain), score.gain_q)) else "")
+                + ".",
                 verdict_of(score.gain),
                 score.gain_where,
                 f"{score.task}, from 0 to {plural(score.shots, 'shot')}",

@@ -20,6 +20,19 @@ CSS = {
     "not measured": "none",
 }
 SCORE_HEAD = ("What", "n", "Base", "Adapted", "Adapted − base", "Verdict", "q")
+FAMILY_ROWS = {
+    "scores": "comparisons of adapted and base: every task, split, phenomenon, shot count and metric, seeds pooled",
+    "retention": "differences in differences: every task and shot count, seeds pooled",
+    "backward_transfer": "rows of this table",
+}
+
+
+def source(table: str, data: RunData) -> str:
+    """Return where a table's numbers stand, and over which comparisons its q was corrected."""
+    size = data.evaluation.families.get(table) if data.evaluation else None
+    if size is None:
+        return "evaluate/scores.json"
+    return f"evaluate/scores.json. q: Benjamini–Hochberg over the {count(size)} {FAMILY_ROWS[table]}"
 
 
 def verdict_cell(word: str, source: str = "", note: str = "") -> Cell:
@@ -52,7 +65,7 @@ def score_table(
     shares = domain([s.difference for s in scores if not s.lower_is_better])
     named = name or (lambda score: label(score, data))
     rows = [score_row(score, bits if score.lower_is_better else shares, named(score)) for score in scores]
-    return Table(caption, SCORE_HEAD, tuple(rows), "evaluate/scores.json")
+    return Table(caption, SCORE_HEAD, tuple(rows), source("scores", data))
 
 
 def score_row(score: Score, axis: tuple[float, float], name: Cell) -> tuple[Cell, ...]:
@@ -65,7 +78,7 @@ def score_row(score: Score, axis: tuple[float, float], name: Cell) -> tuple[Cell
     chance = f"guessing: {percent(score.chance)}" if score.chance is not None else ""
     return (
         name,
-        numeric(count(score.n), f"{score.where}.n"),
+        numeric(count(score.n), f"{score.where}.n", _clusters(score)),
         numeric(interval(score.base, share), f"{score.where}.base", chance),
         numeric(interval(score.adapted, share), f"{score.where}.adapted"),
         drawn(shown, f"{score.where}.difference", score.difference, axis, word, missing or unit),
@@ -76,6 +89,12 @@ def score_row(score: Score, axis: tuple[float, float], name: Cell) -> tuple[Cell
         ),
         numeric(p_value(score.q), f"{score.where}.q"),
     )
+
+
+def _clusters(score: Score) -> str:
+    if score.clusters is None or score.clusters == score.n:
+        return ""
+    return f"in {plural(score.clusters, 'cluster')}"
 
 
 def _discordant(score: Score) -> str:
@@ -111,6 +130,7 @@ def increase_table(rows: Sequence[Score], data: RunData) -> Table:
                 numeric(increase(score.increase_adapted), f"{score.where}.percent_increase.adapted"),
                 drawn(shown, score.gain_where, score.gain, axis, word, "points"),
                 verdict_cell(word, score.gain_where),
+                numeric(p_value(score.gain_q), score.gain_where.removesuffix(".difference_in_differences")),
             )
         )
     head = (
@@ -120,8 +140,9 @@ def increase_table(rows: Sequence[Score], data: RunData) -> Table:
         "Adapted: increase over 0 shots",
         "Difference in differences",
         "Verdict",
+        "q",
     )
-    return Table("What examples in the prompt bought", head, tuple(cells), "evaluate/scores.json")
+    return Table("What examples in the prompt bought", head, tuple(cells), source("retention", data))
 
 
 def increase(value: float | None) -> str:

@@ -46,9 +46,14 @@ def everything_at_chance(scores: list[Score]) -> bool:
 
 def doubtful(score: Score) -> str:
     """Return a warning where a verdict does not outlive the correction for the number of comparisons, else ""."""
-    if verdict(score) not in ("better", "worse") or score.q is None or score.q <= DISCOVERY_RATE:
+    return doubt(verdict(score), score.q)
+
+
+def doubt(word: Word, q: float | None) -> str:
+    """Return a warning where a verdict has a q that is too high for it, else ""."""
+    if word not in ("better", "worse") or q is None or q <= DISCOVERY_RATE:
         return ""
-    return f"q = {p_value(score.q)}: among so many comparisons this may be a false alarm"
+    return f"q = {p_value(q)}: among so many comparisons this may be a false alarm"
 
 
 def reads(choice: Choice) -> bool:

@@ -1,33 +1,39 @@
 """The scorer as a model of lm-eval, so that every task of that library runs on it."""
 
 import logging
-import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
+from anukul import progress
 from anukul.model.generate import generate_greedy
+from anukul.scoring.cache import batch_key
 from anukul.scoring.scorer import Scorer
 from anukul.scoring.trie import Request
 
-# No task's data may be downloaded. HF_HUB_OFFLINE is left alone: a base named by its hub name is loaded after this.
-os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
+# Whether data may be fetched is left to the user (HF_HUB_OFFLINE, HF_DATASETS_OFFLINE); only tasks by name ask.
 logging.getLogger("lm_eval").setLevel(logging.ERROR)
 
-from lm_eval.api.model import TemplateLM  # noqa: E402  the environment must be set before lm-eval loads
+from lm_eval.api.model import TemplateLM  # noqa: E402  its logger must be set before it loads
 
+ENCODED_TOGETHER = 512  # requests
 GENERATED_TOKENS = 256  # lm-eval's default for tasks that name no limit
 
 
 class AnukulLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
     """An lm-eval model around a `Scorer`; whether the adapter is on is the scorer's affair."""
 
-    def __init__(self, scorer: Scorer, label: str | None = None, generate_rows: int = 16) -> None:
+    def __init__(
+        self,
+        scorer: Scorer,
+        label: str | None = None,
+        generate_rows: int = 16,
+    ) -> None:
         super().__init__()
         self.scorer = scorer
         self.label = label
         self.generate_rows = generate_rows
         self.tokenizer = scorer.loaded.tokenizer
-        self._encoded: dict[str, list[int]] = {}
 
     @property
     def eot_token_id(self) -> int:
@@ -82,21 +88,36 @@ class AnukulLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
         )
 
     def loglikelihood(self, requests: Any, disable_tqdm: bool = True) -> list[tuple[float, bool]]:
-        """Score (context, continuation) texts; each distinct context is encoded once."""
-        self._encoded = {}
-        scores: list[tuple[float, bool]] = super().loglikelihood(requests, disable_tqdm=True)
-        self._encoded = {}
-        return scores
+        """Score (context, continuation) texts; texts are encoded many at a time, each distinct context once."""
+        heads: dict[str, tuple[int, ...]] = {}
+        wanted: list[Request] = []
+        for first in range(0, len(requests), ENCODED_TOGETHER):
+            pairs = [_split(*request.args) for request in requests[first : first + ENCODED_TOGETHER]]
+            fresh = list(dict.fromkeys(context for context, _ in pairs if context and context not in heads))
+            heads |= zip(fresh, map(tuple, self._encode(fresh)), strict=True)
+            wholes = iter(self._encode([context + rest for context, rest in pairs if context]))
+            for context, continuation in pairs:
+                if context:
+                    head = heads[context]
+                    wanted.append(Request(head, tuple(next(wholes)[len(head) :])))
+                else:
+                    alone = self.tok_encode(continuation, add_special_tokens=False)
+                    begins = alone[0] == self.prefix_token_id
+                    wanted.append(Request((self.prefix_token_id,), tuple(alone[1 if begins else 0 :])))
+        return self.scorer.score(wanted, self.label)
 
-    def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
-        """Split context and continuation as TemplateLM does, with the contexts' encodings kept."""
-        spaces = len(context) - len(context.rstrip())
-        if spaces:
-            context, continuation = context[:-spaces], context[-spaces:] + continuation
-        if context not in self._encoded:
-            self._encoded[context] = self.tok_encode(context)
-        head = self._encoded[context]
-        return head, self.tok_encode(context + continuation)[len(head) :]
+    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Encode texts as `tok_encode` does, in parallel where the tokenizer can."""
+        begin = self.tokenizer.decode([self.prefix_token_id])
+        found: list[list[int]] = [[]] * len(texts)
+        for special in (True, False):
+            indices = [index for index, text in enumerate(texts) if text.startswith(begin) != special]
+            if indices:
+                chosen = [texts[index] for index in indices]
+                encoded = self.tokenizer(chosen, add_special_tokens=special, verbose=False)["input_ids"]
+                for index, ids in zip(indices, encoded, strict=True):
+                    found[index] = ids
+        return found
 
     def _loglikelihood_tokens(self, requests: Any, **_: Any) -> list[tuple[float, bool]]:
         """Score token ids (texts, context, continuation), all of the call through one plan."""
@@ -123,17 +144,37 @@ class AnukulLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
             encoded.append(self.tok_encode(prompt)[-(self.max_length - limit) :] or [self.prefix_token_id])
             groups.setdefault((limit, stop), []).append(index)
         texts = [""] * len(requests)
-        with self.scorer.active():
+        shown = progress.bar(self.label, len(texts), "texts") if self.label else nullcontext(None)
+        with shown as bar, self.scorer.active():
             for (limit, stop), indices in groups.items():
                 indices.sort(key=lambda index: -len(encoded[index]))
                 for first in range(0, len(indices), self.generate_rows):
                     part = indices[first : first + self.generate_rows]
-                    made = generate_greedy(
-                        self.scorer.loaded, [encoded[index] for index in part], limit, stop
-                    )
+                    made = self._generate([encoded[index] for index in part], limit, stop)
                     for index, text in zip(part, made, strict=True):
                         texts[index] = text
+                    if bar:
+                        bar.advance(len(part))
         return texts
+
+    def _generate(self, prompts: list[list[int]], limit: int, stop: tuple[str, ...]) -> list[str]:
+        """Return the texts of one batch, from the cache where it holds them."""
+        cache = self.scorer.cache
+        if cache is None:
+            return generate_greedy(self.scorer.loaded, prompts, limit, stop)
+        key = batch_key(self.scorer.name, prompts, limit, stop)
+        held = cache.get(key)
+        if held is not None:
+            return [str(text) for (text,) in held]
+        texts = generate_greedy(self.scorer.loaded, prompts, limit, stop)
+        cache.put(key, [(text,) for text in texts])
+        return texts
+
+
+def _split(context: str, continuation: str) -> tuple[str, str]:
+    """Move white space at the end of a context to the front of the continuation, as TemplateLM does."""
+    kept = context.rstrip()
+    return kept, context[len(kept) :] + continuation
 
 
 def _limits(settings: dict[str, Any]) -> tuple[int, tuple[str, ...]]:

@@ -1,20 +1,22 @@
-"""Score continuations: one forward for each batch of trie rows, logits only where a continuation token stands."""
+"""Score continuations of token ids with one state of a model; every distinct prefix is forwarded once."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from anukul import progress
 from anukul.errors import UserError
-from anukul.model.loaded import Loaded, hidden_states, logits
-from anukul.scoring.cache import Score, ScoreCache, forward_key
-from anukul.scoring.trie import Ints, Request, Row, build_row, plan
+from anukul.model.loaded import Loaded
+from anukul.model.trie_attention import trie_attention
+from anukul.scoring.budget import token_budget
+from anukul.scoring.cache import BatchCache, Score, wave_key
+from anukul.scoring.padded import padded_batches, score_padded
+from anukul.scoring.trie import Costs, Request, build_tree, plan, window
+from anukul.scoring.walk import score_wave
 
-LOGIT_ELEMENTS = {"cpu": 1 << 22, "cuda": 1 << 27}  # logits held at once: 16 MiB, 512 MiB in fp32
+SMALLEST_SLICE = 8
+Wave = list[list[int]]  # request indices of each tree
 
 
 class Scorer:
@@ -23,15 +25,17 @@ class Scorer:
     def __init__(
         self,
         loaded: Loaded,
-        token_budget: int,
+        token_budget: int | None = None,
         adapter: bool = True,
-        cache: ScoreCache | None = None,
+        cache: BatchCache | None = None,
     ) -> None:
         self.loaded = loaded
-        self.token_budget = token_budget
+        self._token_budget = token_budget
         self.adapter = adapter and loaded.has_adapter
         self.cache = cache
+        self.follows: bool | None = None  # whether the model's attention follows a trie; None: not tried yet
         self.unique_tokens = 0  # forwarded so far, all calls together
+        self.distinct_tokens = 0  # of one trie for each call: the fewest that could be forwarded
         self.alone_tokens = 0  # what scoring each request by itself would have forwarded
 
     @torch.inference_mode()
@@ -39,32 +43,70 @@ class Scorer:
         """Return (log-likelihood in nats, is greedy) for each request, in the order given.
 
         With a `label` a progress bar is shown. Raise UserError for a continuation that is empty or longer than the
-        model's window; a forward that does not fit in memory is split until it does.
+        model's window; a wave that does not fit in memory is split until it does.
         """
         if not requests:
             return []
         self._check(requests)
-        loaded = self.loaded
-        hidden = int(loaded.causal_lm.config.get_text_config().hidden_size)
-        planned = plan(requests, loaded.max_positions, self.token_budget, hidden)
         if label:
             self._tell_cuts(requests, label)
-        self.unique_tokens += planned.unique_tokens
-        self.alone_tokens += planned.alone_tokens
         scores: list[Score] = [(0.0, False)] * len(requests)
         shown = progress.bar(label, len(requests), "requests") if label else nullcontext(None)
-        with shown as bar, self.active(), loaded.autocast():
-            for batch in planned.batches:
-                indices = [index for row in batch for index in row]
-                for index, score in zip(indices, self._forward(requests, batch, indices), strict=True):
-                    scores[index] = score
-                if bar:
-                    bar.advance(len(indices))
-            if bar:
-                bar.advance(
-                    0, f"{planned.unique_tokens / planned.alone_tokens:.0%} of their tokens forwarded"
-                )
+        with shown as bar, self.active(), self.loaded.autocast():
+            follows = self._follows_tries()
+            waves = self._plan(requests) if follows else self._plan_padded(requests)
+            with trie_attention(self.loaded) if follows else nullcontext():
+                for wave, size in waves:
+                    indices = [index for tree in wave for index in tree]
+                    for index, score in zip(indices, self._wave(requests, wave, size), strict=True):
+                        scores[index] = score
+                    if bar:
+                        bar.advance(
+                            len(indices), f"{self.unique_tokens / self.alone_tokens:.0%} of their tokens"
+                        )
         return scores
+
+    @property
+    def name(self) -> str:
+        """The weights, the quantization, the tokenizer and the state of the adapter, for the keys of caches."""
+        return f"{self.loaded.fingerprint} {'adapted' if self.adapter else 'base'}"
+
+    @property
+    def token_budget(self) -> int:
+        """Tokens in one forward; found by trial when it is first asked for, where none was given."""
+        if self._token_budget is None:
+            self._token_budget = token_budget(self.loaded)
+        return self._token_budget
+
+    def _plan(self, requests: Sequence[Request]) -> list[tuple[Wave, int]]:
+        """The waves of a call and the nodes of a slice."""
+        loaded = self.loaded
+        hidden = int(loaded.causal_lm.config.get_text_config().hidden_size)
+        costs = costs_on(loaded.device.type, hidden)
+        planned = plan(requests, loaded.max_positions, self.token_budget, costs)
+        self.unique_tokens += planned.unique_tokens
+        self.distinct_tokens += planned.distinct_tokens
+        self.alone_tokens += planned.alone_tokens
+        return [(wave, planned.slice_nodes) for wave in planned.waves]
+
+    def _plan_padded(self, requests: Sequence[Request]) -> list[tuple[Wave, int]]:
+        """The batches of a call, as waves of one tree each; slices of 0 nodes say that they are not walked."""
+        vocabulary = int(self.loaded.causal_lm.get_output_embeddings().weight.shape[0])
+        tokens = sum(len(window(request, self.loaded.max_positions)) for request in requests)
+        self.unique_tokens += tokens
+        self.distinct_tokens += tokens
+        self.alone_tokens += tokens
+        batches = padded_batches(requests, self.loaded.max_positions, self.token_budget, vocabulary)
+        return [([batch], 0) for batch in batches]
+
+    def _follows_tries(self) -> bool:
+        """Whether the model's attention follows a trie; found out once, by scoring three short texts both ways."""
+        if self.follows is None:
+            reason = why_not(self.loaded)
+            self.follows = reason is None
+            if reason:
+                progress.say(f"  scoring: {reason}; each text is scored by itself, padded, which is slower")
+        return self.follows
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -111,7 +153,6 @@ class Scorer:
     def _check(self, requests: Sequence[Request]) -> None:
         """Refuse what cannot be scored exactly."""
         longest = self.loaded.max_positions
-        sliding = _sliding_window(self.loaded)
         for request in requests:
             size = len(request.continuation)
             if not request.context or not size or size > longest:
@@ -119,110 +160,89 @@ class Scorer:
                     f"a continuation of {size} tokens after {len(request.context)} cannot be scored: both must be "
                     f"at least 1 and the continuation at most the model's window of {longest}; shorten the text"
                 )
-            if sliding and len(request.context) + size - 1 > sliding:
-                raise UserError(
-                    f"a text of {len(request.context) + size} tokens is longer than this base's sliding attention "
-                    f"window of {sliding}, which scoring does not support; shorten the text or lower `shots`"
-                )
 
-    def _forward(
-        self, requests: Sequence[Request], batch: list[list[int]], indices: list[int]
-    ) -> list[Score]:
-        """Return the scores of one forward, from the cache where it holds them."""
+    def _wave(self, requests: Sequence[Request], wave: Wave, size: int) -> list[Score]:
+        """Return the scores of one wave, from the cache where it holds them."""
         if self.cache is None:
-            return self._score_batch(requests, batch)
-        model = f"{self.loaded.fingerprint} {'adapted' if self.adapter else 'base'}"
-        key = forward_key(model, [requests[index] for index in indices])
+            return self._score(requests, wave, size)
+        key = wave_key(f"{self.name} {size}", [[requests[index] for index in tree] for tree in wave])
         held = self.cache.get(key)
-        if held is None:
-            held = self._score_batch(requests, batch)
-            self.cache.put(key, held)
-        return held
+        if held is not None:
+            return [(value, greedy) for value, greedy in held]
+        scores = self._score(requests, wave, size)
+        self.cache.put(key, scores)
+        return scores
 
-    def _score_batch(self, requests: Sequence[Request], batch: list[list[int]]) -> list[Score]:
-        """Forward the rows together; halve on lack of memory, first the rows, then the requests of a row."""
-        rows = [build_row(requests, row, self.loaded.max_positions) for row in batch]
+    def _score(self, requests: Sequence[Request], wave: Wave, size: int) -> list[Score]:
+        """Score the trees of a wave; halve on lack of memory: the trees, then the slices or the batch."""
         try:
-            return self._score_rows(rows)
+            if not size:
+                return score_padded(self.loaded, [requests[index] for index in wave[0]])
+            return _score_trees(self.loaded, requests, wave, size)
         except RuntimeError as error:
             if not isinstance(error, torch.OutOfMemoryError) and "out of memory" not in str(error).lower():
                 raise
-            if sum(len(row) for row in batch) == 1:
-                raise UserError(
-                    f"one text of {rows[0].length} tokens does not fit in the memory of {self.loaded.device}; "
-                    "use a smaller base, nf4, or fewer shots"
-                ) from None
         if self.loaded.device.type == "cuda":
             torch.cuda.empty_cache()
-        if len(batch) > 1:
-            half = len(batch) // 2
-            parts = [batch[:half], batch[half:]]
-        else:
-            half = len(batch[0]) // 2
-            parts = [[batch[0][:half]], [batch[0][half:]]]
-        return [score for part in parts for score in self._score_batch(requests, part)]
-
-    def _score_rows(self, rows: list[Row]) -> list[Score]:
-        """Forward rows as one padded batch `[rows, longest]` and return the scores of their requests in order."""
-        device = self.loaded.device
-        longest = max(row.length for row in rows)
-        ids = np.zeros((len(rows), longest), dtype=np.int64)
-        positions = np.zeros_like(ids)
-        ends = np.tile(np.arange(1, longest + 1, dtype=np.int64), (len(rows), 1))  # padding sees only itself
-        for number, row in enumerate(rows):
-            ids[number, : row.length] = row.tokens
-            positions[number, : row.length] = row.positions
-            ends[number, : row.length] = row.ends
-        mask = tree_mask(torch.from_numpy(ends).to(device))
-        states = hidden_states(
-            self.loaded, torch.from_numpy(ids).to(device), torch.from_numpy(positions).to(device), mask
+        if len(wave) > 1:
+            half = len(wave) // 2
+            return self._score(requests, wave[:half], size) + self._score(requests, wave[half:], size)
+        if not size and len(wave[0]) > 1:
+            half = len(wave[0]) // 2
+            return self._score(requests, [wave[0][:half]], 0) + self._score(requests, [wave[0][half:]], 0)
+        if size > SMALLEST_SLICE:
+            return self._score(requests, wave, size // 2)
+        longest = max(len(window(requests[index], self.loaded.max_positions)) for index in wave[0])
+        raise UserError(
+            f"one text of {longest} tokens does not fit in the memory of {self.loaded.device}; "
+            "use a smaller base, nf4, or fewer shots"
         )
-        nodes = np.concatenate([row.scored + number * longest for number, row in enumerate(rows)])
-        targets = np.concatenate([row.targets for row in rows])
-        values, greedy = self._token_scores(states.flatten(0, 1), nodes, targets)
-        scores: list[Score] = []
-        offset = 0
-        for row in rows:
-            stops = [*row.starts[1:].tolist(), len(row.targets)]
-            for start, stop in zip(row.starts.tolist(), stops, strict=True):
-                part = slice(offset + start, offset + stop)
-                scores.append((float(values[part].sum()), bool(greedy[part].all())))
-            offset += len(row.targets)
-        return scores
-
-    def _token_scores(
-        self, states: Tensor, nodes: Ints, targets: Ints
-    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Return log-probability `[targets]` and whether the target is the arg-max `[targets]`, in fp32 per token.
-
-        `states` is `[nodes, hidden]`; each node's logits are computed once, in chunks of bounded size.
-        """
-        device = self.loaded.device
-        distinct, inverse = np.unique(nodes, return_inverse=True)
-        order = np.argsort(inverse, kind="stable")
-        by_node = inverse[order]
-        vocabulary = int(self.loaded.causal_lm.get_output_embeddings().weight.shape[0])
-        chunk = max(1, LOGIT_ELEMENTS.get(device.type, 1 << 22) // vocabulary)
-        values = np.empty(len(targets))
-        greedy = np.empty(len(targets), dtype=np.bool_)
-        for first in range(0, len(distinct), chunk):
-            picked = states[torch.from_numpy(distinct[first : first + chunk]).to(device)]
-            scores = logits(self.loaded, picked).float()
-            low, high = np.searchsorted(by_node, [first, first + chunk])
-            which = order[low:high]
-            row = torch.from_numpy(by_node[low:high] - first).to(device)
-            target = torch.from_numpy(targets[which]).to(device)
-            found = scores[row, target] - scores.logsumexp(-1)[row]
-            values[which] = found.double().cpu().numpy()
-            greedy[which] = (scores.argmax(-1)[row] == target).cpu().numpy()
-        return values, greedy
 
 
-def tree_mask(ends: Tensor) -> Tensor:
-    """Return the mask `[rows, 1, length, length]`: a node sees itself and its ancestors; `ends` is `[rows, length]`."""
-    nodes = torch.arange(ends.shape[1], device=ends.device)
-    query, key = nodes[:, None], nodes[None, :]
-    return ((key <= query) & (query < ends[:, None, :]))[:, None]
+def _score_trees(loaded: Loaded, requests: Sequence[Request], wave: Wave, size: int) -> list[Score]:
+    """Walk the trees of a wave and return the scores of their requests in order."""
+    trees = [build_tree(requests, indices, loaded.max_positions) for indices in wave]
+    scores: list[Score] = []
+    for tree, (values, greedy) in zip(trees, score_wave(loaded, trees, size), strict=True):
+        stops = [*tree.starts[1:].tolist(), len(tree.targets)]
+        for start, stop in zip(tree.starts.tolist(), stops, strict=True):
+            scores.append((float(values[start:stop].sum()), bool(greedy[start:stop].all())))
+    return scores
+
+
+def costs_on(device: str, hidden: int) -> Costs:
+    """What a forward costs on a device, in tokens of a decoder of hidden size `hidden` (docs/decisions/0006).
+
+    A pair of positions costs 4h flops against the 24h² of a token, at a lower efficiency; launching a forward costs
+    a fixed time, which is worth fewer tokens the larger they are.
+    """
+    if device == "cuda":
+        return Costs(pair=0.3 / hidden, forward=500, lane=20)
+    return Costs(pair=0.4 / hidden, forward=1.6e7 / hidden**2, lane=1e6 / hidden**2)
+
+
+PROBE = (Request((5, 6, 7, 8), (9, 10)), Request((5, 6, 7), (11, 12, 13)), Request((6, 5, 8), (9,)))
+AGREEMENT = 0.1  # nats per token by which two correct ways may differ in bf16
+
+
+@torch.inference_mode()
+def why_not(loaded: Loaded) -> str | None:
+    """Return why the model's attention does not follow a trie, None where it does."""
+    name = type(loaded.causal_lm).__name__
+    waves = [[[0, 1]], [[2]]]
+    try:
+        with trie_attention(loaded):
+            found = [score for wave in waves for score in _score_trees(loaded, PROBE, wave, 3)]
+    except (TypeError, UserError) as error:
+        # a decoder that does not hand keywords on to its attention cannot be told where a node stands
+        if isinstance(error, TypeError) and "layout" not in str(error):
+            raise
+        return f"the attention of {name} does not follow a trie ({str(error).splitlines()[0]})"
+    alone = [score_padded(loaded, [request])[0] for request in PROBE]
+    for (value, _), (wanted, _), request in zip(found, alone, PROBE, strict=True):
+        if not abs(value - wanted) <= AGREEMENT * len(request.continuation):
+            return f"{name} gives other scores along a trie ({value:.3f} for {wanted:.3f} nats)"
+    return None
 
 
 def rolling_windows(tokens: Sequence[int], prefix_id: int, max_positions: int) -> list[Request]:
@@ -241,11 +261,3 @@ def rolling_windows(tokens: Sequence[int], prefix_id: int, max_positions: int) -
         windows.append(Request(tokens[end - max_positions - 1 : done], tokens[done:end]))
         done = end
     return windows
-
-
-def _sliding_window(loaded: Loaded) -> int | None:
-    """The width of sliding attention where the base has such layers, else None."""
-    config = loaded.causal_lm.config.get_text_config()
-    kinds = getattr(config, "layer_types", None) or []
-    size = getattr(config, "sliding_window", None)
-    return int(size) if size and any(kind != "full_attention" for kind in kinds) else None

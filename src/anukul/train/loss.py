@@ -20,7 +20,7 @@ def token_losses(loaded: Loaded, batch: Batch) -> Tensor:
     Logits are made only for learnt tokens; where they would exceed `MAX_LOGITS` numbers they are made slice by
     slice and made again in the backward pass, so that a vocabulary of 128k never stands in memory for a whole batch.
     """
-    states = hidden_states(loaded, batch.ids, batch.positions, documents=batch.documents)
+    states = hidden_states(loaded, batch.ids, batch.positions, layout=batch.documents)
     picked = states.flatten(0, 1)[batch.predicting]
     vocabulary = int(loaded.model.config.vocab_size)
     step = max(1, MAX_LOGITS // vocabulary)

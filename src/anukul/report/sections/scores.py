@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from anukul.report.blocks import Block, Cell, Figure, Fold, Grid, Prose, Section, text
+from anukul.report.changes import flip_fold, seed_fold, transfer_blocks
 from anukul.report.data import Measure, RunData, Score, Variant
 from anukul.report.format import count, interval, percent, plural
 from anukul.report.summary import metric_word, primary
@@ -20,9 +21,10 @@ BITS = (
 )
 INTERVAL = (
     "Numbers in brackets are {confidence:g} % confidence intervals. The verdict follows from the interval of the "
-    "difference alone: better or worse when it leaves out 0, else no detectable change. q is the chance of a false "
-    "alarm after correction for the number of comparisons (false discovery rate); be careful where a "
-    "verdict has q above .05."
+    "difference alone: better or worse when it leaves out 0, else no detectable change. Items are resampled in whole "
+    "clusters, such as a passage with its questions. q is the p value after correction for the number of comparisons "
+    "(exact McNemar for accuracy, else bootstrap; false discovery rate of Benjamini and Hochberg): the line under each "
+    "table says how many there are and which. Be careful where a verdict has q above .05."
 )
 CHANCE = "At chance: the model's interval holds the accuracy that guessing would give. A point is one percentage point."
 
@@ -65,6 +67,7 @@ def learned(data: RunData) -> Section:
         blocks.append(
             score_table("Tasks in what was to be learned, fewest and most shots", ends(tasks), data)
         )
+    blocks += flip_fold(data, [*(s for s in (*facts, *grammar) if s.pooled), *ends(tasks)])
     everything = score_table("Every row of the file", list(evaluation.scores), data)
     blocks.append(
         Fold(f"All {plural(len(evaluation.scores), 'comparison')}, every metric and split", (everything,))
@@ -114,6 +117,8 @@ def forgot(data: RunData) -> Section:
         blocks.append(
             Prose("No base-language text and no task with the role “forgetting” was scored.", "note")
         )
+    blocks += transfer_blocks(data)
+    blocks += flip_fold(data, ends([s for s in rows if not s.lower_is_better]))
     blocks += _variants(data)
     return Section("forgot", "Forgot", FORGOT, tuple(blocks))
 
@@ -184,6 +189,7 @@ def shots(data: RunData) -> Section:
     more = [s for part in several.values() for s in part if s.shots > 0]
     blocks.append(Prose(_GAIN, "term"))
     blocks.append(increase_table(more, data))
+    blocks += seed_fold(data)
     return Section("shots", "Shots", SHOTS, tuple(blocks))
 
 
@@ -191,7 +197,7 @@ _GAIN = (
     "Increase over 0 shots is the paper's number (arXiv 2412.13860), in percent of the model's own score without "
     "examples: it flatters a model that starts low. The difference in differences is what the adapted model gained, "
     "less what the base gained, on the same items, in points of chance-corrected accuracy: 0 is guessing, "
-    "100 is all right."
+    "100 is all right. Above 0 examples bring out more of the adapted model than of the base (latent retention)."
 )
 
 
