@@ -106,3 +106,13 @@ def test_two_commands_do_not_share_a_run_folder(tmp_path: Path) -> None:
         process.join()
     said.close()
     said.join_thread()
+
+
+def test_paid_verdicts_outlive_a_step_that_is_made_anew(tmp_path: Path) -> None:
+    folder = StepFolder(tmp_path, "evaluate")
+    folder.start(key())
+    write_atomic(folder.path / "verdicts.jsonl", '{"key": "k"}\n')
+    write_atomic(folder.path / "scores.json", "{}")
+    folder.discard()
+    assert [file.name for file in folder.path.iterdir()] == ["verdicts.jsonl"]
+    assert folder.state(key(rate=2.0)) == "absent"

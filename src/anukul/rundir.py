@@ -164,7 +164,10 @@ class StaleStepError(UserError):
         )
 
 
-KEPT = ("verdicts.jsonl",)  # answers of the judge: each holds the hash of the texts it is about
+KEPT = (
+    "verdicts.jsonl",
+    "cache/verdicts.jsonl",
+)  # answers of the judge: each holds the hash of the texts it is about
 
 
 class StepFolder:
@@ -202,7 +205,7 @@ class StepFolder:
             self.path.replace(trash)
             for name in KEPT:
                 if (trash / name).exists():
-                    self.path.mkdir(exist_ok=True)
+                    (self.path / name).parent.mkdir(parents=True, exist_ok=True)
                     (trash / name).replace(self.path / name)
             shutil.rmtree(trash)
 

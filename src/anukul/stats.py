@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
+FEW_CLUSTERS = 10
 CHUNK = 4_000_000  # resampled indices held at once
 ROUNDING = 1e-9  # sums and means of ones and zeros closer than this are the same
 
@@ -113,7 +114,9 @@ def backward_transfer(
 
     Backward transfer of Lopez-Paz & Ranzato (arXiv 1706.08840, equation 3) with one stage between the two models:
     every task weighs the same however many items it has. The tasks are the benchmark set, not a sample of tasks: items
-    (clusters) are resampled inside each task, on their own; the tasks' degrees of freedom add up.
+    (clusters) are resampled inside each task, on their own. A resample of n clusters loses 1 / n of their variance,
+    which is put back task by task; the degrees of freedom are Welch's and Satterthwaite's. Where a task has fewer than
+    `FEW_CLUSTERS`, whose resamples cannot spread far enough, the interval and p are those of Student's t.
     """
     if not tasks:
         raise ValueError("no tasks")
@@ -123,8 +126,32 @@ def backward_transfer(
         bootstrap_ratios(changes, np.ones(len(changes)), (seed, number), resamples, task.clusters)[:, 0]
         for number, (task, changes) in enumerate(zip(tasks, values, strict=True))
     ]
-    count = sum(_count(v, task.clusters) - 1 for task, v in zip(tasks, values, strict=True)) + 1
-    return _estimate(float(np.mean([v.mean() for v in values])), np.mean(drawn, axis=0), confidence, count)
+    counts = np.array([_count(v, task.clusters) for task, v in zip(tasks, values, strict=True)])
+    value = float(np.mean([v.mean() for v in values]))
+    if counts.min() < 2:
+        return _estimate(value, np.mean(drawn, axis=0), confidence, 1)
+    scaled = [
+        (draws - v.mean()) * sqrt(n / (n - 1))
+        for draws, v, n in zip(drawn, values, counts.tolist(), strict=True)
+    ]
+    variances = np.array([deviations.var() for deviations in scaled])
+    spread = float((variances**2 / (counts - 1)).sum())
+    freedom = float(variances.sum() ** 2 / spread) if spread > 0 else float(counts.sum() - len(counts))
+    if counts.min() < FEW_CLUSTERS:
+        return _students(value, sqrt(float(variances.sum())) / len(counts), freedom, confidence)
+    # `interval` and `bootstrap_p` put (n - 1) / n back once more, for the freedom + 1 clusters that they are told of
+    deviation = np.mean(scaled, axis=0) * sqrt(freedom / (freedom + 1))
+    return _estimate(value, value + deviation, confidence, freedom + 1)
+
+
+def _students(value: float, error: float, freedom: float, confidence: float) -> Estimate:
+    """Return a value with a standard error, its t interval and p; no width where nothing varied."""
+    from scipy.stats import t
+
+    if error == 0:
+        return Estimate(value, value, value, 1.0)
+    half = float(t.ppf(0.5 + confidence / 2, freedom)) * error
+    return Estimate(value, value - half, value + half, float(2 * t.sf(abs(value) / error, freedom)))
 
 
 def correct_for_chance(accuracy: ArrayLike, chance: ArrayLike) -> Floats:
@@ -135,7 +162,7 @@ def correct_for_chance(accuracy: ArrayLike, chance: ArrayLike) -> Floats:
     return np.asarray((np.asarray(accuracy, dtype=np.float64) - guessed) / (1 - guessed))
 
 
-def interval(value: float, drawn: ArrayLike, confidence: float, count: int | None = None) -> Interval:
+def interval(value: float, drawn: ArrayLike, confidence: float, count: float | None = None) -> Interval:
     """Return `value` with the percentile interval of its resampled values, of `count` clusters (None: very many)."""
     tail = (1 - confidence) / 2
     if count is not None:
@@ -145,7 +172,7 @@ def interval(value: float, drawn: ArrayLike, confidence: float, count: int | Non
     return Interval(float(value), float(low), float(high))
 
 
-def bootstrap_p(drawn: ArrayLike, count: int | None = None) -> float:
+def bootstrap_p(drawn: ArrayLike, count: float | None = None) -> float:
     """Two-sided p that a difference is zero, from the resampled values of `count` clusters (None: very many).
 
     It is below 1 - confidence where `interval` leaves out 0, but that it never falls below what 2 / (resamples + 1)
@@ -214,7 +241,7 @@ def percent_increase(start: float, end: float) -> float | None:
     return None if start == 0 else 100 * (end - start) / start
 
 
-def _estimate(value: float, drawn: Floats, confidence: float, count: int) -> Estimate:
+def _estimate(value: float, drawn: Floats, confidence: float, count: float) -> Estimate:
     ends = interval(value, drawn, confidence, count)
     return Estimate(ends.value, ends.low, ends.high, bootstrap_p(drawn, count))
 
@@ -223,7 +250,7 @@ def _count(items: Floats, clusters: Sequence[Hashable] | None) -> int:
     return len(items) if clusters is None else len(set(clusters))
 
 
-def _widened(tail: float, count: int) -> float:
+def _widened(tail: float, count: float) -> float:
     """Return the smaller tail to cut off, where `count` clusters tell how widely the mean spreads."""
     from scipy.stats import norm, t
 

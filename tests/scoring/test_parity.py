@@ -88,7 +88,7 @@ def test_a_real_model_equals_hflm(real_data: Path, budget: int) -> None:
 @pytest.mark.real
 @pytest.mark.filterwarnings("ignore")
 def test_a_large_random_model_equals_hflm(real_data: Path, tmp_path: Path) -> None:
-    """60 M parameters, grouped key heads, embeddings of their own for the output."""
+    """51 M parameters, grouped key heads, embeddings of their own for the output."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(str(real_data / "model" / "stories260K"))

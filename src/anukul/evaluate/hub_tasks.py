@@ -12,7 +12,7 @@ from typing import Any
 
 from anukul.config import TaskSettings
 from anukul.errors import UserError
-from anukul.evaluate.tasks import LoadedTask, TaskItem
+from anukul.evaluate.tasks import SUBJECT, LoadedTask, TaskItem
 from anukul.scoring import harness as _environment  # noqa: F401  before lm-eval: it quiets its logger
 
 from lm_eval.api.task import ConfigurableTask  # isort: skip
@@ -22,7 +22,8 @@ FEWSHOT_SEED = 1234  # lm-eval's own default, behind the published numbers
 SCORED_TYPES = ("multiple_choice", "loglikelihood")
 POOL = 1000
 # columns that name what several questions share
-CLUSTER_COLUMNS = ("cluster", "passage_id", "flores_passage", "passage", "link", "subject")
+CLUSTER_COLUMNS = ("cluster", "passage_id", "flores_passage", "passage", "link")
+FEWEST_SUBJECTS = 10  # fewer say too little about how answers vary from subject to subject
 LOUD = ("huggingface_hub", "datasets", "fsspec", "httpx", "urllib3")
 
 
@@ -43,12 +44,15 @@ class Harness:
     def documents(self) -> Iterator[tuple[str, str, ConfigurableTask, Any]]:
         """Yield (item id, cluster, task, document), at most `limit` of each subtask as lm-eval counts it."""
         several = len(self.tasks) > 1
+        subjects = {_subject(doc, name) for name, task in self.tasks.items() for doc in task.eval_docs}
+        by_subject = len(subjects) >= FEWEST_SUBJECTS
         for name, task in self.tasks.items():
             for index, doc in enumerate(task.eval_docs):
                 if self.settings.limit is not None and index >= self.settings.limit:
                     break
                 identifier = str(doc["id"]) if self.written else f"{name}:{index}" if several else str(index)
-                yield identifier, _cluster(doc, name if several else identifier), task, doc
+                alone = f"{SUBJECT}{_subject(doc, name)}" if by_subject else identifier
+                yield identifier, _cluster(doc, alone), task, doc
 
 
 @cache
@@ -250,6 +254,12 @@ def _item(
             f"task '{settings.name}', item '{identifier}': lm-eval's task names no single right choice ({gold!r})"
         )
     return TaskItem(identifier, contexts, continuations, gold, cluster, "", delimiter)
+
+
+def _subject(doc: Any, name: str) -> str:
+    """Return the subject of a question: its own column, else the subtask it is of."""
+    value = doc.get("subject") if hasattr(doc, "get") else None
+    return value[:200] if isinstance(value, str) and value else name
 
 
 def _cluster(doc: Any, default: str) -> str:

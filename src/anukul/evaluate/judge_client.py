@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -149,7 +150,7 @@ class Client:
             return None, f"no answer in {settings.timeout_seconds:g} s", 0.0
         except openai.APIStatusError as error:
             status = error.status_code
-            fault = self._hide(f"HTTP {status}: {_reason(error)}")
+            fault = f"HTTP {status}: {_reason(error, self._hide)}"
             if status not in RETRIED and status < 500:
                 raise UserError(f"{WHERE}: {settings.base_url}: {fault}") from None
             return None, fault, retry_after(error.response.headers)
@@ -169,11 +170,11 @@ class Client:
         return text
 
 
-def _reason(error: "APIStatusError") -> str:
-    """Return the first 200 characters of an endpoint's own words on one line."""
+def _reason(error: "APIStatusError", hide: Callable[[str], str]) -> str:
+    """Return the first 200 characters of an endpoint's own words on one line, what must not be shown hidden first."""
     body: Any = error.body
     message = body.get("message") if isinstance(body, dict) else None
-    text = " ".join(str(message or error.response.text or error.response.reason_phrase).split())
+    text = " ".join(hide(str(message or error.response.text or error.response.reason_phrase)).split())
     return text if len(text) <= 200 else f"{text[:199]}…"
 
 

@@ -22,7 +22,7 @@ from datasets import Dataset, DatasetDict
 
 def load(files, **_):
     here = Path(__file__).parent
-    rows = {split: (here / name).read_text(encoding="utf-8").splitlines() for split, name in files.items()}
+    rows = {split: (here / name).read_text(encoding="utf-8").split("\\n")[:-1] for split, name in files.items()}
     return DatasetDict({split: Dataset.from_list([json.loads(r) for r in held]) for split, held in rows.items()})
 '''
 

@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 
 from anukul.errors import UserError
-from anukul.evaluate.tasks import TaskItem
+from anukul.evaluate.tasks import SUBJECT, TaskItem
 
 SEPARATOR = "\n\n"
 
@@ -65,4 +65,5 @@ def _own_order(pool: Sequence[TaskItem], key: str) -> Iterator[TaskItem]:
 
 def _related(candidate: TaskItem, item: TaskItem) -> bool:
     same = candidate.id == item.id and candidate.split == item.split
-    return same or candidate.cluster == item.cluster or bool(set(candidate.contexts) & set(item.contexts))
+    of_one_text = candidate.cluster == item.cluster and not item.cluster.startswith(SUBJECT)
+    return same or of_one_text or bool(set(candidate.contexts) & set(item.contexts))

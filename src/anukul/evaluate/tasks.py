@@ -22,6 +22,7 @@ from anukul.evaluate.rows import (
 )
 
 EXEMPLAR = "exemplar"
+SUBJECT = "subject: "  # how a cluster starts that is a subject: its items share a topic, not a text
 ENDINGS = 4
 
 

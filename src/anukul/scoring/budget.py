@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from anukul import progress
+from anukul.errors import UserError
 from anukul.model.loaded import Loaded
 from anukul.model.trie_attention import trie_attention
 from anukul.scoring.trie import Request, build_tree
@@ -25,13 +26,16 @@ def token_budget(loaded: Loaded) -> int:
 def try_budgets(loaded: Loaded, sizes: tuple[int, ...]) -> int:
     """Score random texts in forwards of each size; return the size at which speed or memory ends."""
     best, speed = sizes[0], 0.0
-    with trie_attention(loaded), loaded.autocast():
+    with loaded.autocast():
         for size in sizes:
             try:
-                _forward(loaded, size)  # the first of a shape may compile
-                started = time.perf_counter()
-                _forward(loaded, size)
+                with trie_attention(loaded):
+                    _forward(loaded, size)  # the first of a shape may compile
+                    started = time.perf_counter()
+                    _forward(loaded, size)
                 found = size / (time.perf_counter() - started)
+            except UserError:  # attention that follows no trie: scored padded, in forwards of the first size
+                break
             except RuntimeError as error:
                 if (
                     not isinstance(error, torch.OutOfMemoryError)

@@ -16,6 +16,7 @@ from anukul.scoring.trie import Costs, Request, build_tree, plan, window
 from anukul.scoring.walk import score_wave
 
 SMALLEST_SLICE = 8
+CARRIED_BYTES = 1 << 31  # keys and values of paths, all trees of a wave together
 Wave = list[list[int]]  # request indices of each tree
 
 
@@ -81,8 +82,7 @@ class Scorer:
     def _plan(self, requests: Sequence[Request]) -> list[tuple[Wave, int]]:
         """The waves of a call and the nodes of a slice."""
         loaded = self.loaded
-        hidden = int(loaded.causal_lm.config.get_text_config().hidden_size)
-        costs = costs_on(loaded.device.type, hidden)
+        costs = costs_of(loaded)
         planned = plan(requests, loaded.max_positions, self.token_budget, costs)
         self.unique_tokens += planned.unique_tokens
         self.distinct_tokens += planned.distinct_tokens
@@ -210,37 +210,58 @@ def _score_trees(loaded: Loaded, requests: Sequence[Request], wave: Wave, size: 
     return scores
 
 
-def costs_on(device: str, hidden: int) -> Costs:
-    """What a forward costs on a device, in tokens of a decoder of hidden size `hidden` (docs/decisions/0006).
+def costs_of(loaded: Loaded) -> Costs:
+    """What a forward costs on the model's device, in tokens of its decoder (docs/decisions/0006).
 
-    A pair of positions costs 4h flops against the 24h² of a token, at a lower efficiency; launching a forward costs
-    a fixed time, which is worth fewer tokens the larger they are.
+    A pair of positions costs 4h flops against the 24h² of a token of hidden size h, at a lower efficiency; launching a
+    forward costs a fixed time, which is worth fewer tokens the larger they are.
     """
-    if device == "cuda":
-        return Costs(pair=0.3 / hidden, forward=500, lane=20)
-    return Costs(pair=0.4 / hidden, forward=1.6e7 / hidden**2, lane=1e6 / hidden**2)
+    config = loaded.causal_lm.config.get_text_config()
+    hidden, heads = int(config.hidden_size), int(getattr(config, "num_attention_heads", 1))
+    shared = int(getattr(config, "num_key_value_heads", None) or heads)
+    size = int(getattr(config, "head_dim", None) or hidden // heads)
+    width = 4 if loaded.compute_dtype == torch.float32 else 2
+    carried = CARRIED_BYTES // (2 * int(config.num_hidden_layers) * shared * size * width)
+    if loaded.device.type == "cuda":
+        return Costs(pair=0.3 / hidden, forward=500, lane=20, carried=carried)
+    return Costs(pair=0.4 / hidden, forward=1.6e7 / hidden**2, lane=1e6 / hidden**2, carried=carried)
 
 
-PROBE = (Request((5, 6, 7, 8), (9, 10)), Request((5, 6, 7), (11, 12, 13)), Request((6, 5, 8), (9,)))
-AGREEMENT = 0.1  # nats per token by which two correct ways may differ in bf16
+LENGTH_DEPENDENT = ("longrope", "dynamic")
+_STEM = tuple(5 + 7 * n % 83 for n in range(90))
+# Two texts that part late, and two short ones that stand beside them: what depends on its neighbors or on the distance
+# to a token shows in one of them.
+PROBE = (
+    Request(_STEM[:80], (9, 10)),
+    Request(_STEM[:70], (11, 12, 13)),
+    Request((6, 5, 8), (9,)),
+    Request((7, 5), (11, 6, 9)),
+)
+# Nats per token by which two correct ways may differ.
+AGREEMENT = {torch.float32: 1e-3, torch.bfloat16: 0.1}
 
 
 @torch.inference_mode()
 def why_not(loaded: Loaded) -> str | None:
     """Return why the model's attention does not follow a trie, None where it does."""
     name = type(loaded.causal_lm).__name__
-    waves = [[[0, 1]], [[2]]]
+    config = loaded.causal_lm.config.get_text_config()
+    rope = str((getattr(config, "rope_parameters", None) or {}).get("rope_type", "default"))
+    if rope in LENGTH_DEPENDENT:
+        return f"the positions of {name} ({rope}) depend on the longest text of a forward"
     try:
         with trie_attention(loaded):
-            found = [score for wave in waves for score in _score_trees(loaded, PROBE, wave, 3)]
-    except (TypeError, UserError) as error:
+            # in the order of the plan, all side by side
+            found = _score_trees(loaded, PROBE, [[1, 0], [2], [3]], 16)
+        found[:2] = found[1::-1]
+    except (TypeError, AttributeError, UserError) as error:
         # a decoder that does not hand keywords on to its attention cannot be told where a node stands
         if isinstance(error, TypeError) and "layout" not in str(error):
             raise
         return f"the attention of {name} does not follow a trie ({str(error).splitlines()[0]})"
     alone = [score_padded(loaded, [request])[0] for request in PROBE]
     for (value, _), (wanted, _), request in zip(found, alone, PROBE, strict=True):
-        if not abs(value - wanted) <= AGREEMENT * len(request.continuation):
+        if not abs(value - wanted) <= AGREEMENT.get(loaded.compute_dtype, 0.1) * len(request.continuation):
             return f"{name} gives other scores along a trie ({value:.3f} for {wanted:.3f} nats)"
     return None
 

@@ -35,6 +35,7 @@ class Costs:
     pair: float  # one query over one key
     forward: float  # one forward, however small
     lane: float  # one tree in one forward
+    carried: int  # tokens of path whose keys and values may be carried at once, a bound rather than a cost
 
 
 @dataclass(slots=True)
@@ -97,11 +98,15 @@ def plan(requests: Sequence[Request], max_positions: int, token_budget: int, cos
     ]
     forest = _Forest(depths, offsets, lengths, shared)
     cuts, size = min(candidates, key=lambda found: _cost(found[0], found[1], token_budget, costs, forest))
-    waves = [[order[first:last] for first, last, _ in wave] for wave in _waves(cuts, size, token_budget)]
+    waves = [
+        [order[first:last] for first, last, _ in wave]
+        for wave in _waves(cuts, size, token_budget, lengths, costs.carried)
+    ]
     return Plan(waves, size, sum(nodes for _, _, nodes in cuts), distinct, int(lengths.sum()))
 
 
 _Cut = tuple[int, int, int]  # first request, last + 1, nodes
+_Waves = list[list[_Cut]]
 
 
 def build_tree(requests: Sequence[Request], indices: Sequence[int], max_positions: int) -> Tree:
@@ -175,11 +180,24 @@ def _cut(lengths: Ints, shared: Ints, limit: int) -> list[_Cut]:
     return trees
 
 
-def _waves(cuts: list[_Cut], slice_nodes: int, token_budget: int) -> list[list[_Cut]]:
-    """Group trees, largest first (so that a lack of memory shows at once), as many as have room side by side."""
+def _waves(cuts: list[_Cut], slice_nodes: int, token_budget: int, lengths: Ints, carried: int) -> _Waves:
+    """Group trees, largest first (so that a lack of memory shows at once), as many as have room side by side.
+
+    Room is `token_budget` new nodes in a forward, and `carried` tokens of path in all, if every tree stood at its
+    deepest.
+    """
     lanes = max(1, token_budget // slice_nodes)
-    ordered = sorted(cuts, key=lambda cut: (-cut[2], cut[0]))
-    return [ordered[first : first + lanes] for first in range(0, len(ordered), lanes)]
+    waves: _Waves = []
+    deepest = 0
+    for cut in sorted(cuts, key=lambda cut: (-cut[2], cut[0])):
+        depth = int(lengths[cut[0] : cut[1]].max())
+        deepest = max(deepest, depth)
+        if waves and len(waves[-1]) < lanes and (len(waves[-1]) + 1) * deepest <= carried:
+            waves[-1].append(cut)
+        else:
+            waves.append([cut])
+            deepest = depth
+    return waves
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +213,7 @@ class _Forest:
 def _cost(cuts: list[_Cut], slice_nodes: int, token_budget: int, costs: Costs, forest: _Forest) -> float:
     """Estimate what walking the trees costs."""
     total = 0.0
-    for wave in _waves(cuts, slice_nodes, token_budget):
+    for wave in _waves(cuts, slice_nodes, token_budget, forest.lengths, costs.carried):
         total += costs.forward * -(-wave[0][2] // slice_nodes)
         for first, _, nodes in wave:
             starts = np.arange(0, nodes, slice_nodes)
