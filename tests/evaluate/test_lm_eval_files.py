@@ -279,6 +279,11 @@ def test_answers_may_be_generated(lm: AnukulLM) -> None:
         {**config, "num_fewshot": 0}, [{"q": rows[0]["q"], "a": said}, *rows[1:]], shots="lm-eval"
     )
     assert score_generated(lm, right, "base")[0].correct == 1.0
+    pairs_metric = {"metric": "bleu", "aggregation": "bleu", "higher_is_better": True}
+    with pytest.raises(UserError, match="its metric 'bleu' is no share from 0 to 1"):
+        score_generated(
+            lm, harness_of({**config, "metric_list": [pairs_metric]}, rows, shots="lm-eval"), "base"
+        )
     config["generation_kwargs"] = {"until": ["\n"], "max_gen_toks": 4000}
     with pytest.raises(UserError, match="generates up to 4000 tokens"):
         score_generated(lm, harness_of(config, rows, shots="lm-eval"), "base")

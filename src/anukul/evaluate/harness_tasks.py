@@ -172,9 +172,13 @@ def score_generated(lm: AnukulLM, harness: Harness, model: str) -> list[Item]:
     items = []
     for identifier, cluster, task, doc, request in made:
         answer = next(iter(request.filtered_resps.values()))
-        metrics = task.process_results(doc, [answer])
-        value = float(next(iter(metrics.values())))
-        items.append(_generated_item(settings, identifier, cluster, shots, value, model))
+        name, value = next(iter(task.process_results(doc, [answer]).items()))
+        if not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise UserError(
+                f"task '{settings.name}': its metric '{name}' is no share from 0 to 1 (here {value!r:.60}), "
+                "which is all that is compared yet; leave the task out"
+            )
+        items.append(_generated_item(settings, identifier, cluster, shots, float(value), model))
     return items
 
 

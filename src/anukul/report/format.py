@@ -56,8 +56,10 @@ def interval(measure: Measure, share: bool, signed: bool = False) -> str:
     The three numbers have as many decimals as the largest needs for three digits, unless an end would show as 0.
     """
     factor = 100 if share else 1
+    # sums of differences leave rounding where they cancel: that is 0
     value, low, high = (
-        None if end is None else factor * end for end in (measure.value, measure.low, measure.high)
+        None if end is None else 0.0 if abs(end) < 1e-12 else factor * end
+        for end in (measure.value, measure.low, measure.high)
     )
     if value is None or not math.isfinite(value):
         return NOTHING
