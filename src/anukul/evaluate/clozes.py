@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from anukul.evaluate.flips import ItemKey, Shown
-from anukul.evaluate.rows import check_finite
+from anukul.evaluate.rows import check_finite, strictly_best
 from anukul.records import Item
 from anukul.scoring.harness import AnukulLM
 
@@ -50,8 +50,8 @@ def shown_clozes(clozes: Iterable[Cloze]) -> dict[ItemKey, Shown]:
 def _item(cloze: Cloze, values: list[float], model: str) -> Item:
     check_finite(values, cloze.task, cloze.id, model)
     sizes = [len(choice.encode("utf-8")) for choice in cloze.choices]
-    prediction = _best(values)
-    norm = _best([value / size for value, size in zip(values, sizes, strict=True)])
+    prediction = strictly_best(values)
+    norm = strictly_best([value / size for value, size in zip(values, sizes, strict=True)])
     return Item(
         model=model,
         kind=KIND,
@@ -72,9 +72,3 @@ def _item(cloze: Cloze, values: list[float], model: str) -> Item:
         loglikelihoods=values,
         byte_counts=sizes,
     )
-
-
-def _best(values: Sequence[float]) -> int:
-    """Return the place of the highest value, -1 for a tie: the true continuation must be strictly likelier."""
-    best = max(values)
-    return -1 if values.count(best) > 1 else values.index(best)

@@ -87,6 +87,12 @@ def short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+def strictly_best(values: Sequence[float]) -> int:
+    """Return the place of the highest value, -1 for a tie: what is right must be strictly likelier."""
+    best = max(values)
+    return -1 if values.count(best) > 1 else values.index(best)
+
+
 def check_finite(values: Sequence[float], task: str, item: str, model: str) -> None:
     """Raise UserError naming task and item where a log-likelihood is NaN or infinite."""
     if not all(math.isfinite(value) for value in values):

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from anukul.evaluate.rows import check_finite
+from anukul.evaluate.rows import check_finite, strictly_best
 from anukul.records import Item
 from anukul.scoring.scorer import Scorer
 
@@ -37,9 +37,7 @@ def score_rankings(
 def _item(ranking: Ranking, values: list[float], model: str) -> Item:
     check_finite(values, ranking.task, ranking.id, model)
     alone = ranking.gold < 0
-    # A tie predicts nothing: the right text must be strictly likelier.
-    best = max(values)
-    prediction = -1 if alone or values.count(best) > 1 else values.index(best)
+    prediction = -1 if alone else strictly_best(values)
     return Item(
         model=model,
         kind=ranking.kind,

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from anukul.errors import UserError
-from anukul.model.loaded import Loaded, attention_function
+from anukul.model.loaded import Loaded, attention_function, not_followed
 
 NAME = "anukul_capture"
 CHUNK_ELEMENTS = 1 << 25  # probabilities held at once: 128 MiB in fp32
@@ -73,9 +73,7 @@ def _attend(
 
     capture = _active.get()
     if capture is not None:
-        unseen = sorted(
-            name for name in ("position_bias", "softcap", "s_aux") if kwargs.get(name) is not None
-        )
+        unseen = not_followed(kwargs)
         if unseen:
             raise UserError(
                 f"probe: this base's attention uses {', '.join(unseen)}, which cannot be captured yet"

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from anukul.errors import UserError
-from anukul.model.loaded import Loaded, attention_function
+from anukul.model.loaded import Loaded, attention_function, not_followed
 
 NAME = "anukul_documents"
 # On a CPU, two matrix products and a softmax beat the fused kernel up to about this length (docs/decisions/0005).
@@ -88,7 +88,7 @@ def _attend(
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """The attention function: `query` `[rows, heads, context, size]` to `[rows, context, heads, size]`."""
-    unknown = sorted(name for name in ("position_bias", "softcap", "s_aux") if kwargs.get(name) is not None)
+    unknown = not_followed(kwargs)
     if unknown or dropout:
         raise UserError(
             f"train: this base's attention uses {', '.join(unknown) or 'dropout'}, not supported yet"

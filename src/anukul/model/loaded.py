@@ -4,7 +4,7 @@ Everything that runs a model (train, scoring, probe) goes through `hidden_states
 and adapted, training and evaluation share one numerical path.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -60,6 +60,11 @@ class Loaded:
             return
         with self.model.disable_adapter():
             yield
+
+
+def not_followed(keywords: Mapping[str, Any]) -> list[str]:
+    """Return what a base's attention asks for, by the keywords handed to it, that no attention of ours computes."""
+    return sorted(name for name in ("position_bias", "s_aux", "softcap") if keywords.get(name) is not None)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from anukul.errors import UserError
-from anukul.model.loaded import Loaded, attention_function
+from anukul.model.loaded import Loaded, attention_function, not_followed
 
 NAME = "anukul_trie"
 # On a CPU, up to so many scores at once, two matrix products and a softmax beat the fused kernel with a mask.
@@ -77,7 +77,7 @@ def _attend(
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """The attention function: `query` `[1, heads, tokens, size]`, lane after lane, to `[1, tokens, heads, size]`."""
-    unknown = sorted(name for name in ("position_bias", "softcap", "s_aux") if kwargs.get(name) is not None)
+    unknown = not_followed(kwargs)
     if unknown or layout is None:
         raise UserError(f"attention with {', '.join(unknown) or 'no layout'} does not follow a trie")
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
