@@ -49,8 +49,8 @@ def tasks(real: Path, items: int) -> list[Any]:
 
 def variants(options: argparse.Namespace) -> list[Any]:
     """Every task at every shot count and seed."""
-    from anukul.evaluate.harness_tasks import variants_of
-    from anukul.evaluate.tasks import load_task
+    from anukul.evaluate.tasks.load import load_task
+    from anukul.evaluate.tasks.run import variants_of
 
     return [
         variant
@@ -104,7 +104,7 @@ def run_engine(options: argparse.Namespace, folder: Path) -> None:
     """Score base, then adapted, with one engine; print one line of JSON."""
     import torch
 
-    from anukul.evaluate.harness_tasks import score_variants
+    from anukul.evaluate.tasks.run import score_variants
     from anukul.model.adapter import load_adapter
     from anukul.model.base import load_base
     from anukul.scoring.harness import AnukulLM

@@ -238,7 +238,9 @@ def prompts_path(settings: GenerationSettings, language: str) -> Path:
     """The file of prompts for generation: as configured, or the shipped set of the language; else UserError."""
     if settings.prompts:
         return resolve(settings.prompts)
-    shipped = Path(str(resources.files("anukul").joinpath("evaluate", "prompts", f"{language}.jsonl")))
+    shipped = Path(
+        str(resources.files("anukul").joinpath("evaluate", "generation", "prompts", f"{language}.jsonl"))
+    )
     if not shipped.exists():
         raise UserError(
             f"evaluate.generation: no prompts are shipped for {language}; name a .jsonl of id, prompt, topic, length "

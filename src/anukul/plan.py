@@ -117,8 +117,8 @@ def _print_judge(config: RunConfig, write: Callable[[str, str], None]) -> None:
     path = prompts_path(settings, config.language)
     if not path.exists():
         return
-    from anukul.evaluate.judge import expected_cost
-    from anukul.evaluate.prompt_set import load_prompts
+    from anukul.evaluate.generation.prompt_set import load_prompts
+    from anukul.evaluate.judge.compare import expected_cost
 
     beginnings = [prompt.text for prompt in load_prompts(settings, config.language)]
     requests, cost = expected_cost(settings, beginnings, config.language)

@@ -15,8 +15,21 @@ from anukul.config import (
     TextInput,
 )
 from anukul.errors import UserError
-from anukul.evaluate.corpus_index import aligned_names, build_index, content_words, mentions, stem_of
-from anukul.evaluate.corpus_probe import MAX_WORDS, PER_VALUE, Probe, build_probe, make_probe, write_probe
+from anukul.evaluate.knowledge.corpus_index import (
+    aligned_names,
+    build_index,
+    content_words,
+    mentions,
+    stem_of,
+)
+from anukul.evaluate.knowledge.corpus_probe import (
+    MAX_WORDS,
+    PER_VALUE,
+    Probe,
+    build_probe,
+    make_probe,
+    write_probe,
+)
 from anukul.records import Document, Pair, write_rows
 
 NEPALI, ENGLISH = languages.load("npi_Deva"), languages.load("eng_Latn")

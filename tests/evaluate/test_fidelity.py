@@ -7,7 +7,7 @@ from importlib import resources
 import pytest
 
 from anukul import languages
-from anukul.evaluate.fidelity import NO_LETTERS, OTHER_SCRIPT, ends_in_loop, measure, repetition
+from anukul.evaluate.generation.fidelity import NO_LETTERS, OTHER_SCRIPT, ends_in_loop, measure, repetition
 
 NEPALI = languages.load("npi_Deva")
 
@@ -63,7 +63,11 @@ def test_a_loop_at_the_end_is_found(text: str, loop: bool) -> None:
 
 
 def test_the_shipped_prompts_are_natural_by_every_measure() -> None:
-    text = resources.files("anukul").joinpath("evaluate/prompts/npi_Deva.jsonl").read_text(encoding="utf-8")
+    text = (
+        resources.files("anukul")
+        .joinpath("evaluate/generation/prompts/npi_Deva.jsonl")
+        .read_text(encoding="utf-8")
+    )
     rows = [json.loads(line) for line in text.splitlines()]
     assert len(rows) == 60
     assert all(list(row) == ["id", "topic", "length", "prompt"] for row in rows)

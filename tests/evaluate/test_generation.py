@@ -20,10 +20,10 @@ from anukul.config import (
     TrainSettings,
 )
 from anukul.errors import UserError
-from anukul.evaluate import generation as generation_module
-from anukul.evaluate.generation import generate_all
-from anukul.evaluate.generation_scores import MEASURES, compare, summarize
-from anukul.evaluate.prompt_set import Prompt, load_prompts, spread
+from anukul.evaluate.generation import texts as generation_module
+from anukul.evaluate.generation.prompt_set import Prompt, load_prompts, spread
+from anukul.evaluate.generation.scores import MEASURES, compare, summarize
+from anukul.evaluate.generation.texts import generate_all
 from anukul.evaluate.scores import Method
 from anukul.evaluate.step import run
 from anukul.model.adapter import add_adapter, save_adapter

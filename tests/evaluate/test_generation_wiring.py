@@ -109,7 +109,8 @@ def test_the_plan_says_what_the_judge_costs(capsys: pytest.CaptureFixture[str]) 
 
 def test_the_judge_and_the_prompts_load_without_torch() -> None:
     code = (
-        "import sys, anukul.evaluate.judge, anukul.evaluate.prompt_set, anukul.evaluate.judge_client; "
+        "import sys, anukul.evaluate.judge.compare, anukul.evaluate.judge.client; "
+        "import anukul.evaluate.generation.prompt_set; "
         "print([m for m in ('torch', 'transformers', 'openai') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -11,9 +11,9 @@ from judge_server import KEY, Answer, Asked, completion, longer_wins, serving, v
 from anukul import languages
 from anukul.config import JudgeSettings
 from anukul.errors import UserError
-from anukul.evaluate.judge import Judged, dump_line, estimate_tokens, judge
-from anukul.evaluate.judge_prompt import MEANINGS, Question, messages, parse
-from anukul.evaluate.judge_scores import outcome, summarize_judge
+from anukul.evaluate.judge.compare import Judged, dump_line, estimate_tokens, judge
+from anukul.evaluate.judge.prompt import MEANINGS, Question, messages, parse
+from anukul.evaluate.judge.scores import outcome, summarize_judge
 from anukul.evaluate.scores import Method
 from anukul.records import Generation
 

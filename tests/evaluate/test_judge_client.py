@@ -12,8 +12,8 @@ from judge_server import KEY, Answer, Asked, Brain, completion, longer_wins, ser
 from test_judge import THREE, run, settings
 
 from anukul.errors import UserError
-from anukul.evaluate.judge import check_judge, dump_line
-from anukul.evaluate.judge_client import Client, check_client, read_reply, retry_after
+from anukul.evaluate.judge.client import Client, check_client, read_reply, retry_after
+from anukul.evaluate.judge.compare import check_judge, dump_line
 
 ASKED = [{"role": "system", "content": "rules"}, {"role": "user", "content": "प्रश्न"}]
 GOOD = Answer(completion("ठीक"))

@@ -9,8 +9,8 @@ import pytest
 
 from anukul.config import ModelSettings
 from anukul.errors import UserError
-from anukul.evaluate.clozes import Cloze, score_clozes, shown_clozes
-from anukul.evaluate.knowledge import aspect_of, load_facts, summarize
+from anukul.evaluate.knowledge.clozes import Cloze, score_clozes, shown_clozes
+from anukul.evaluate.knowledge.facts import aspect_of, load_facts, summarize
 from anukul.evaluate.scores import Method
 from anukul.evaluate.whole_texts import score_rankings
 from anukul.model.base import load_base

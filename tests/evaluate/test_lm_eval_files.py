@@ -8,10 +8,10 @@ import pytest
 
 from anukul.config import ModelSettings, TaskSettings
 from anukul.errors import UserError
-from anukul.evaluate.harness_tasks import own_variant, score_variants, variants_of
-from anukul.evaluate.hub_tasks import FEWSHOT_SEED, Harness, as_loaded, load_harness, load_written
-from anukul.evaluate.lm_eval_files import write_tasks
-from anukul.evaluate.tasks import LoadedTask, load_task
+from anukul.evaluate.tasks.hub import FEWSHOT_SEED, Harness, as_loaded, load_harness, load_written
+from anukul.evaluate.tasks.lm_eval_files import write_tasks
+from anukul.evaluate.tasks.load import LoadedTask, load_task
+from anukul.evaluate.tasks.run import own_variant, score_variants, variants_of
 from anukul.model.base import load_base
 from anukul.scoring.harness import AnukulLM
 from anukul.scoring.scorer import Scorer
@@ -178,7 +178,7 @@ def test_names_and_data_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> N
     import lm_eval
     from lm_eval.tasks import TaskManager
 
-    from anukul.evaluate import hub_tasks
+    from anukul.evaluate.tasks import hub as hub_tasks
 
     # The index of all tasks takes seconds to build; one folder of it is the real thing too.
     folder = Path(str(lm_eval.__file__)).parent / "tasks" / "belebele"
@@ -256,7 +256,7 @@ def test_types_that_cannot_be_scored_are_told(config: dict[str, Any], said: str)
 
 
 def test_answers_may_be_generated(lm: AnukulLM) -> None:
-    from anukul.evaluate.harness_tasks import score_generated
+    from anukul.evaluate.tasks.run import score_generated
 
     config = {
         "output_type": "generate_until",

@@ -11,7 +11,7 @@ from anukul.config import HeldOutText, ModelSettings
 from anukul.errors import UserError
 from anukul.evaluate.agreement import load_pairs
 from anukul.evaluate.bits_per_byte import load_lines
-from anukul.evaluate.knowledge import load_facts
+from anukul.evaluate.knowledge.facts import load_facts
 from anukul.evaluate.whole_texts import Ranking, score_rankings
 from anukul.model.base import load_base
 from anukul.scoring.scorer import Scorer

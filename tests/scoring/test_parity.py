@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from anukul.config import ModelSettings, TaskSettings
-from anukul.evaluate.harness_tasks import Variant, score_variants, variants_of
-from anukul.evaluate.tasks import load_task
+from anukul.evaluate.tasks.load import load_task
+from anukul.evaluate.tasks.run import Variant, score_variants, variants_of
 from anukul.model.base import load_base
 from anukul.model.build import build_llama, save_base
 from anukul.model.loaded import Loaded

@@ -12,15 +12,15 @@ from anukul.errors import UserError
 from anukul.evaluate.agreement import TASK as AGREEMENT
 from anukul.evaluate.agreement import load_pairs
 from anukul.evaluate.bits_per_byte import load_lines
-from anukul.evaluate.clozes import Cloze, score_clozes, shown_clozes
-from anukul.evaluate.corpus_probe import Probe, make_probe, write_probe
 from anukul.evaluate.flips import ItemKey, Shown, shown_items
-from anukul.evaluate.harness_tasks import Variant, own_variant, score_generated, score_variants, variants_of
-from anukul.evaluate.hub_tasks import Harness, as_loaded, load_harness, load_written
-from anukul.evaluate.knowledge import load_facts
-from anukul.evaluate.lm_eval_files import write_tasks
-from anukul.evaluate.presets import expand
-from anukul.evaluate.tasks import LoadedTask, load_task
+from anukul.evaluate.knowledge.clozes import Cloze, score_clozes, shown_clozes
+from anukul.evaluate.knowledge.corpus_probe import Probe, make_probe, write_probe
+from anukul.evaluate.knowledge.facts import load_facts
+from anukul.evaluate.tasks.hub import Harness, as_loaded, load_harness, load_written
+from anukul.evaluate.tasks.lm_eval_files import write_tasks
+from anukul.evaluate.tasks.load import LoadedTask, load_task
+from anukul.evaluate.tasks.presets import expand
+from anukul.evaluate.tasks.run import Variant, own_variant, score_generated, score_variants, variants_of
 from anukul.evaluate.translation import Prompt, make_prompts
 from anukul.evaluate.whole_texts import Ranking, score_rankings
 from anukul.model.loaded import Loaded

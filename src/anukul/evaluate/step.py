@@ -9,8 +9,8 @@ from anukul.config import EvaluateSettings, RunConfig, TranslationSettings
 from anukul.errors import UserError
 from anukul.evaluate.flips import find_flips
 from anukul.evaluate.gather import WRITTEN, Gathered, gather, more_scores, score
-from anukul.evaluate.generation_step import prepare, run_generation
-from anukul.evaluate.knowledge import summarize
+from anukul.evaluate.generation.step import prepare, run_generation
+from anukul.evaluate.knowledge.facts import summarize
 from anukul.evaluate.scores import SCHEMA, Method, make_scores
 from anukul.evaluate.translation import score_translations, translate
 from anukul.model.adapter import load_adapter

@@ -16,8 +16,8 @@ from typing import Any
 from anukul import languages
 from anukul.config import CorpusProbeSettings, RunConfig
 from anukul.errors import UserError
-from anukul.evaluate.clozes import Cloze
-from anukul.evaluate.corpus_index import (
+from anukul.evaluate.knowledge.clozes import Cloze
+from anukul.evaluate.knowledge.corpus_index import (
     Index,
     Mention,
     aligned_names,

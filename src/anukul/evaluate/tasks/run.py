@@ -7,10 +7,10 @@ from typing import Any
 
 from anukul.config import TaskSettings
 from anukul.errors import UserError
-from anukul.evaluate.hub_tasks import FEWSHOT_SEED, Harness, generation_requests, own_prompts
 from anukul.evaluate.rows import check_finite
-from anukul.evaluate.shots import draw_exemplars, prompt
-from anukul.evaluate.tasks import LoadedTask, TaskItem
+from anukul.evaluate.tasks.hub import FEWSHOT_SEED, Harness, generation_requests, own_prompts
+from anukul.evaluate.tasks.load import LoadedTask, TaskItem
+from anukul.evaluate.tasks.shots import draw_exemplars, prompt
 from anukul.records import Item
 from anukul.scoring.harness import AnukulLM
 

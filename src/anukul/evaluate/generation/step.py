@@ -5,11 +5,11 @@ from typing import Any
 
 from anukul import languages
 from anukul.config import GenerationSettings, RunConfig
-from anukul.evaluate.generation import generate_all
-from anukul.evaluate.generation_scores import summarize
-from anukul.evaluate.judge import check_judge, dump_line, judge
-from anukul.evaluate.judge_scores import summarize_judge
-from anukul.evaluate.prompt_set import Prompt, load_prompts
+from anukul.evaluate.generation.prompt_set import Prompt, load_prompts
+from anukul.evaluate.generation.scores import summarize
+from anukul.evaluate.generation.texts import generate_all
+from anukul.evaluate.judge.compare import check_judge, dump_line, judge
+from anukul.evaluate.judge.scores import summarize_judge
 from anukul.evaluate.scores import Method
 from anukul.model.loaded import Loaded
 from anukul.records import Generation, write_rows

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from anukul import languages, progress
 from anukul.config import GenerationSettings
 from anukul.errors import UserError
-from anukul.evaluate.fidelity import measure
-from anukul.evaluate.prompt_set import Prompt
+from anukul.evaluate.generation.fidelity import measure
+from anukul.evaluate.generation.prompt_set import Prompt
 from anukul.model.generate import Generated, Sampling, generate
 from anukul.model.loaded import Loaded
 from anukul.records import Generation

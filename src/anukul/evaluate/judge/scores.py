@@ -7,10 +7,10 @@ import numpy as np
 
 from anukul import stats
 from anukul.config import JudgeSettings
-from anukul.evaluate.generation_scores import ALL, as_json, rate
-from anukul.evaluate.judge import Duel, Judged, price
-from anukul.evaluate.judge_prompt import OVERALL
-from anukul.evaluate.prompt_set import LENGTHS
+from anukul.evaluate.generation.prompt_set import LENGTHS
+from anukul.evaluate.generation.scores import ALL, as_json, rate
+from anukul.evaluate.judge.compare import Duel, Judged, price
+from anukul.evaluate.judge.prompt import OVERALL
 from anukul.evaluate.scores import Method
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from anukul.config import TaskSettings, resolve
 from anukul.errors import UserError
-from anukul.evaluate.dataset_folder import choose_splits, is_dataset, read_split
 from anukul.evaluate.rows import (
     BadRowError,
     check_unique,
@@ -20,6 +19,7 @@ from anukul.evaluate.rows import (
     text_of,
     texts_of,
 )
+from anukul.evaluate.tasks.dataset_folder import choose_splits, is_dataset, read_split
 
 EXEMPLAR = "exemplar"
 SUBJECT = "subject: "  # how a cluster starts that is a subject: its items share a topic, not a text

@@ -7,7 +7,7 @@ from typing import Any
 import regex
 
 from anukul.errors import UserError
-from anukul.evaluate.clozes import Cloze
+from anukul.evaluate.knowledge.clozes import Cloze
 from anukul.evaluate.rows import BadRowError, check_unique, label_of, not_empty, read_jsonl, short, text_of
 from anukul.evaluate.scores import Method, add_q, make_scores
 from anukul.evaluate.whole_texts import Ranking

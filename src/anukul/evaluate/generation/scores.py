@@ -9,8 +9,8 @@ import numpy as np
 
 from anukul import stats
 from anukul.config import GenerationSettings
-from anukul.evaluate.fidelity import measure
-from anukul.evaluate.prompt_set import LENGTHS, Prompt
+from anukul.evaluate.generation.fidelity import measure
+from anukul.evaluate.generation.prompt_set import LENGTHS, Prompt
 from anukul.evaluate.scores import Method
 from anukul.languages import Language
 from anukul.records import Generation

@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 
 from anukul.errors import UserError
-from anukul.evaluate.tasks import SUBJECT, TaskItem
+from anukul.evaluate.tasks.load import SUBJECT, TaskItem
 
 SEPARATOR = "\n\n"
 

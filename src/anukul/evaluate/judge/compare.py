@@ -15,8 +15,8 @@ from typing import Any
 from anukul import languages, progress
 from anukul.config import GenerationSettings, JudgeSettings, resolve
 from anukul.errors import UserError
-from anukul.evaluate.judge_client import WHERE, Client, Reply, check_client, read_reply
-from anukul.evaluate.judge_prompt import Question, ask_again, messages, parse
+from anukul.evaluate.judge.client import WHERE, Client, Reply, check_client, read_reply
+from anukul.evaluate.judge.prompt import Question, ask_again, messages, parse
 from anukul.evaluate.rows import read_jsonl
 from anukul.languages import Language
 from anukul.records import Generation

@@ -1,0 +1,1 @@
+"""Free texts of base and adapted, and what can be measured on them without a judge."""

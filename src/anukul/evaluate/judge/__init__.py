@@ -1,0 +1,1 @@
+"""A judge compares the texts of base and adapted."""

@@ -1,0 +1,1 @@
+"""What the model knows: stated facts, and cloze questions made from the training corpus."""
