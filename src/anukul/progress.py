@@ -39,6 +39,11 @@ class Bar:
             self.text = note
         self.update()
 
+    def grow(self, count: int) -> None:
+        """Add `count` units to what there is to do."""
+        self.total += count
+        self.update()
+
 
 @contextmanager
 def bar(description: str, total: int, unit: str) -> Iterator[Bar]:
@@ -66,7 +71,9 @@ def bar(description: str, total: int, unit: str) -> Iterator[Bar]:
         )
         with Progress(*columns, console=console(), refresh_per_second=4) as shown:
             task = shown.add_task(description, total=total, rate="", note="")
-            state.update = lambda: shown.update(task, completed=state.done, rate=rate(), note=state.text)
+            state.update = lambda: shown.update(
+                task, total=state.total, completed=state.done, rate=rate(), note=state.text
+            )
             yield state
     else:
         yield state

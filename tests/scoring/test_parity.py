@@ -1,10 +1,10 @@
 """Every log-likelihood and accuracy equals lm-eval's HFLM in fp32: real tasks, a real model and a large random one."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from anukul.config import ModelSettings, TaskSettings
 from anukul.evaluate.tasks.load import load_task
@@ -88,13 +88,12 @@ def test_a_real_model_equals_hflm(real_data: Path, budget: int) -> None:
 @pytest.mark.real
 @pytest.mark.filterwarnings("ignore")
 def test_a_large_random_model_equals_hflm(real_data: Path, tmp_path: Path) -> None:
-    """51 M parameters, grouped key heads, embeddings of their own for the output."""
+    """58 M parameters, grouped key heads, an output embedding of its own; ANUKUL_PARITY_ITEMS sets the items."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(str(real_data / "model" / "stories260K"))
-    model = build_llama(len(tokenizer), 768, 8, 12, seed=3, key_value_heads=4, max_positions=1024, tied=False)
-    assert 45e6 < sum(parameter.numel() for parameter in model.parameters()) < 70e6
+    model = build_llama(32_000, 528, 8, 12, seed=3, key_value_heads=4, max_positions=1024, tied=False)
+    assert round(sum(parameter.numel() for parameter in model.parameters()) / 1e6) == 58
     save_base(model, tokenizer, tmp_path / "base")
-    torch.manual_seed(0)
     settings = ModelSettings(path=str(tmp_path / "base"), quantization="none", compute_dtype="float32")
-    compare(load_base(settings), held(real_data, 1), 4096)
+    compare(load_base(settings), held(real_data, int(os.environ.get("ANUKUL_PARITY_ITEMS", "1"))), 4096)

@@ -188,7 +188,9 @@ def _add_texts(found: Gathered, config: RunConfig, settings: EvaluateSettings) -
 def score(loaded: Loaded, token_budget: int, model: str, cache: BatchCache, found: Gathered) -> list[Item]:
     """Score everything but the translations with the adapter off (base) or on (adapted)."""
     scorer = Scorer(loaded, token_budget, adapter=model == "adapted", cache=cache)
-    items = score_variants(AnukulLM(scorer, f"tasks, {model}"), found.variants, model)
+    requests = sum(item.options for variant in found.variants for item in variant.task.items)
+    with scorer.showing(f"tasks, {model}" if requests else None, requests):
+        items = score_variants(AnukulLM(scorer), found.variants, model)
     for harness in found.generated:
         name = harness.settings.name
         items += score_generated(AnukulLM(scorer, f"{name}, {model}"), harness, model)

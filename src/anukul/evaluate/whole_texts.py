@@ -30,7 +30,8 @@ def score_rankings(
 ) -> list[Item]:
     """Score all texts in one call and return one item each; raise UserError for a score that is not finite."""
     texts = [text for ranking in rankings for text in ranking.texts]
-    values = iter(scorer.score_texts(texts, label))
+    with scorer.showing(label, len(texts)):
+        values = iter(scorer.score_texts(texts))
     return [_item(ranking, [next(values) for _ in ranking.texts], model) for ranking in rankings]
 
 

@@ -1,13 +1,17 @@
 """The scorer as a model of lm-eval, so that every task of that library runs on it."""
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 from anukul import progress
-from anukul.model.generate import generate_greedy
+from anukul.errors import UserError
+from anukul.model.generate import Sampling, generate, generate_greedy, seed_of
 from anukul.scoring.cache import batch_key
+from anukul.scoring.portions import PORTION_CHARACTERS, portions
 from anukul.scoring.scorer import Scorer
 from anukul.scoring.trie import Request
 
@@ -88,11 +92,25 @@ class AnukulLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
         )
 
     def loglikelihood(self, requests: Any, disable_tqdm: bool = True) -> list[tuple[float, bool]]:
-        """Score (context, continuation) texts; texts are encoded many at a time, each distinct context once."""
+        """Score (context, continuation) texts, a portion at a time, in an order in which shared beginnings meet."""
+        pairs = [request.args for request in requests]
+        order = sorted(range(len(pairs)), key=pairs.__getitem__)
+        sizes = (len(pairs[index][0]) + len(pairs[index][1]) for index in order)
+        scores: list[tuple[float, bool]] = [(0.0, False)] * len(pairs)
+        with self.scorer.showing(self.label, len(pairs)):
+            for part in portions(sizes, PORTION_CHARACTERS):
+                indices = order[part.start : part.stop]
+                found = self.scorer.score(self._requests([pairs[index] for index in indices]))
+                for index, score in zip(indices, found, strict=True):
+                    scores[index] = score
+        return scores
+
+    def _requests(self, texts: Sequence[tuple[str, str]]) -> list[Request]:
+        """Encode (context, continuation) texts, many at a time, each distinct context once."""
         heads: dict[str, tuple[int, ...]] = {}
         wanted: list[Request] = []
-        for first in range(0, len(requests), ENCODED_TOGETHER):
-            pairs = [_split(*request.args) for request in requests[first : first + ENCODED_TOGETHER]]
+        for first in range(0, len(texts), ENCODED_TOGETHER):
+            pairs = [_split(*pair) for pair in texts[first : first + ENCODED_TOGETHER]]
             fresh = list(dict.fromkeys(context for context, _ in pairs if context and context not in heads))
             heads |= zip(fresh, map(tuple, self._encode(fresh)), strict=True)
             wholes = iter(self._encode([context + rest for context, rest in pairs if context]))
@@ -104,7 +122,7 @@ class AnukulLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
                     alone = self.tok_encode(continuation, add_special_tokens=False)
                     begins = alone[0] == self.prefix_token_id
                     wanted.append(Request((self.prefix_token_id,), tuple(alone[1 if begins else 0 :])))
-        return self.scorer.score(wanted, self.label)
+        return wanted
 
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Encode texts as `tok_encode` does, in parallel where the tokenizer can."""
@@ -122,52 +140,71 @@ class AnukulLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
     def _loglikelihood_tokens(self, requests: Any, **_: Any) -> list[tuple[float, bool]]:
         """Score token ids (texts, context, continuation), all of the call through one plan."""
         wanted = [Request(tuple(context), tuple(continuation)) for _, context, continuation in requests]
-        return self.scorer.score(wanted, self.label)
+        with self.scorer.showing(self.label, len(wanted)):
+            return self.scorer.score(wanted)
 
     def loglikelihood_rolling(self, requests: Any, disable_tqdm: bool = True) -> list[float]:
         """Score whole texts; special tokens that the tokenizer adds are scored too, as HFLM does."""
-        return self.scorer.score_rolling(
-            [self.tok_encode(request.args[0]) for request in requests], self.label
-        )
+        texts = [request.args[0] for request in requests]
+        scores: list[float] = []
+        with self.scorer.showing(self.label, len(texts)):
+            for part in portions((len(text) for text in texts), PORTION_CHARACTERS):
+                scores += self.scorer.score_rolling([self.tok_encode(texts[index]) for index in part])
+        return scores
 
     def generate_until(self, requests: Any, disable_tqdm: bool = True) -> list[str]:
-        """Generate greedily up to a stop string; prompts are cut on the left to leave room."""
-        groups: dict[tuple[int, tuple[str, ...]], list[int]] = {}
+        """Generate up to a stop string, greedily or sampled as the task says; prompts lose their start to leave room.
+
+        A text depends on its prompt, its settings and how often the same was asked before, not on what stands beside
+        it; sampling defaults that are shipped with a base are not heeded.
+        """
+        groups: dict[tuple[int, tuple[str, ...], Sampling | None], list[int]] = {}
         encoded: list[list[int]] = []
+        seeds: list[int] = []
+        asked: Counter[tuple[Any, ...]] = Counter()
         for index, request in enumerate(requests):
             prompt, settings = request.args
-            limit, stop = _limits(settings)
+            limit, stop, sampling = _limits(settings)
             if limit >= self.max_length:
                 raise ValueError(
                     f"max_gen_toks {limit} must be less than the model's window {self.max_length}"
                 )
             encoded.append(self.tok_encode(prompt)[-(self.max_length - limit) :] or [self.prefix_token_id])
-            groups.setdefault((limit, stop), []).append(index)
+            same = (limit, stop, sampling, *encoded[-1])
+            seeds.append(seed_of(encoded[-1], asked[same]))
+            asked[same] += 1
+            groups.setdefault((limit, stop, sampling), []).append(index)
         texts = [""] * len(requests)
         shown = progress.bar(self.label, len(texts), "texts") if self.label else nullcontext(None)
         with shown as bar, self.scorer.active():
-            for (limit, stop), indices in groups.items():
+            for (limit, stop, sampling), indices in groups.items():
                 indices.sort(key=lambda index: -len(encoded[index]))
                 for first in range(0, len(indices), self.generate_rows):
                     part = indices[first : first + self.generate_rows]
-                    made = self._generate([encoded[index] for index in part], limit, stop)
+                    drawn = sampling and replace(sampling, seeds=tuple(seeds[index] for index in part))
+                    made = self._generate([encoded[index] for index in part], limit, stop, drawn)
                     for index, text in zip(part, made, strict=True):
                         texts[index] = text
                     if bar:
                         bar.advance(len(part))
         return texts
 
-    def _generate(self, prompts: list[list[int]], limit: int, stop: tuple[str, ...]) -> list[str]:
+    def _generate(
+        self, prompts: list[list[int]], limit: int, stop: tuple[str, ...], sampling: Sampling | None
+    ) -> list[str]:
         """Return the texts of one batch, from the cache where it holds them."""
-        cache = self.scorer.cache
-        if cache is None:
-            return generate_greedy(self.scorer.loaded, prompts, limit, stop)
-        key = batch_key(self.scorer.name, prompts, limit, stop)
-        held = cache.get(key)
+        cache, loaded = self.scorer.cache, self.scorer.loaded
+        name = f"{self.scorer.name} {sampling}" if sampling else self.scorer.name
+        key = batch_key(name, prompts, limit, stop)
+        held = cache.get(key) if cache is not None else None
         if held is not None:
             return [str(text) for (text,) in held]
-        texts = generate_greedy(self.scorer.loaded, prompts, limit, stop)
-        cache.put(key, [(text,) for text in texts])
+        if sampling is None:
+            texts = generate_greedy(loaded, prompts, limit, stop)
+        else:
+            texts = [made.text for made in generate(loaded, prompts, limit, stop, sampling)]
+        if cache is not None:
+            cache.put(key, [(text,) for text in texts])
         return texts
 
 
@@ -177,11 +214,30 @@ def _split(context: str, continuation: str) -> tuple[str, str]:
     return kept, context[len(kept) :] + continuation
 
 
-def _limits(settings: dict[str, Any]) -> tuple[int, tuple[str, ...]]:
-    """Return (most tokens, stop strings) of lm-eval's generation settings; raise ValueError where they sample."""
-    if settings.get("do_sample") and float(settings.get("temperature", 1.0)) > 0:
-        raise ValueError("only greedy generation is supported: set do_sample: false in the task")
-    until = settings.get("until") or []
+def _limits(settings: dict[str, Any]) -> tuple[int, tuple[str, ...], Sampling | None]:
+    """Return (most tokens, stop strings, how to sample without its seeds) of lm-eval's generation settings.
+
+    As in lm-eval, a task samples where it says so, or names a temperature above 0 and does not say. Raises UserError
+    for a setting that would change the texts and is not followed.
+    """
     names = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
-    limit = next((int(settings[name]) for name in names if settings.get(name)), GENERATED_TOKENS)
-    return limit, tuple([until] if isinstance(until, str) else until)
+    followed = {*names, "until", "do_sample", "temperature", "top_p", "top_k"}
+    given = {name: value for name, value in settings.items() if value is not None}
+    unknown = [name for name in given if name not in followed and (name, given[name]) != ("num_beams", 1)]
+    if unknown:
+        raise UserError(
+            f"generation_kwargs.{unknown[0]}: {given[unknown[0]]!r} of an lm-eval task is not supported; there are "
+            f"{', '.join(sorted(followed))}; leave the task out"
+        )
+    until = given.get("until") or []
+    limit = next((int(given[name]) for name in names if given.get(name)), GENERATED_TOKENS)
+    stop = tuple([until] if isinstance(until, str) else until)
+    temperature = float(given.get("temperature", 1.0 if given.get("do_sample") else 0.0))
+    top_p, top_k = float(given.get("top_p", 1.0)), int(given.get("top_k", 0))
+    if temperature < 0 or not 0 < top_p <= 1 or top_k < 0:
+        raise UserError(
+            f"generation_kwargs of an lm-eval task: temperature {temperature:g} and top_k {top_k} must be at least 0, "
+            f"top_p {top_p:g} above 0 and at most 1"
+        )
+    samples = bool(given.get("do_sample", True)) and temperature > 0
+    return limit, stop, Sampling(temperature, top_p, (), top_k) if samples else None

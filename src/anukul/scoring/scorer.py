@@ -12,6 +12,7 @@ from anukul.model.trie_attention import trie_attention
 from anukul.scoring.budget import token_budget
 from anukul.scoring.cache import BatchCache, Score, wave_key
 from anukul.scoring.padded import padded_batches, score_padded
+from anukul.scoring.portions import PORTION_CHARACTERS, portions
 from anukul.scoring.trie import Costs, Request, build_tree, plan, window
 from anukul.scoring.walk import score_wave
 
@@ -38,22 +39,39 @@ class Scorer:
         self.unique_tokens = 0  # forwarded so far, all calls together
         self.distinct_tokens = 0  # of one trie for each call: the fewest that could be forwarded
         self.alone_tokens = 0  # what scoring each request by itself would have forwarded
+        self.cut = 0  # requests that lost the start of their context
+        self._bar: progress.Bar | None = None
+
+    @contextmanager
+    def showing(self, label: str | None, total: int) -> Iterator[None]:
+        """Show one progress bar for everything that is scored inside; without a label, or inside another, none."""
+        if label is None or self._bar is not None:
+            yield
+            return
+        before = self.cut
+        with progress.bar(label, total, "requests") as self._bar:
+            try:
+                yield
+            finally:
+                self._bar = None
+        if self.cut > before:
+            progress.say(
+                f"  {label}: {self.cut - before:,} prompts are longer than the model's window of "
+                f"{self.loaded.max_positions} tokens and lost their start"
+            )
 
     @torch.inference_mode()
-    def score(self, requests: Sequence[Request], label: str | None = None) -> list[Score]:
+    def score(self, requests: Sequence[Request]) -> list[Score]:
         """Return (log-likelihood in nats, is greedy) for each request, in the order given.
 
-        With a `label` a progress bar is shown. Raise UserError for a continuation that is empty or longer than the
-        model's window; a wave that does not fit in memory is split until it does.
+        Raise UserError for a continuation that is empty or longer than the model's window; a wave that does not fit in
+        memory is split until it does.
         """
         if not requests:
             return []
         self._check(requests)
-        if label:
-            self._tell_cuts(requests, label)
         scores: list[Score] = [(0.0, False)] * len(requests)
-        shown = progress.bar(label, len(requests), "requests") if label else nullcontext(None)
-        with shown as bar, self.active(), self.loaded.autocast():
+        with self.active(), self.loaded.autocast():
             follows = self._follows_tries()
             waves = self._plan(requests) if follows else self._plan_padded(requests)
             with trie_attention(self.loaded) if follows else nullcontext():
@@ -61,8 +79,8 @@ class Scorer:
                     indices = [index for tree in wave for index in tree]
                     for index, score in zip(indices, self._wave(requests, wave, size), strict=True):
                         scores[index] = score
-                    if bar:
-                        bar.advance(
+                    if self._bar:
+                        self._bar.advance(
                             len(indices), f"{self.unique_tokens / self.alone_tokens:.0%} of their tokens"
                         )
         return scores
@@ -119,15 +137,17 @@ class Scorer:
         finally:
             self.loaded.model.train(training)
 
-    def score_texts(self, texts: Sequence[str], label: str | None = None) -> list[float]:
+    def score_texts(self, texts: Sequence[str]) -> list[float]:
         """Return the log-likelihood in nats of each whole text after BOS, in windows where it is longer than one."""
         tokenizer = self.loaded.tokenizer
-        encoded = (
-            tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"] if texts else []
-        )
-        return self.score_rolling(encoded, label)
+        scores: list[float] = []
+        for part in portions((len(text) for text in texts), PORTION_CHARACTERS):
+            held = [texts[index] for index in part]
+            encoded = tokenizer(held, add_special_tokens=False, verbose=False)["input_ids"]
+            scores += self.score_rolling(encoded)
+        return scores
 
-    def score_rolling(self, encoded: Sequence[Sequence[int]], label: str | None = None) -> list[float]:
+    def score_rolling(self, encoded: Sequence[Sequence[int]]) -> list[float]:
         """Return the log-likelihood in nats of each token sequence after BOS; 0 for an empty one."""
         owners: list[int] = []
         requests: list[Request] = []
@@ -135,23 +155,15 @@ class Scorer:
             windows = rolling_windows(tokens, self.loaded.prefix_id, self.loaded.max_positions)
             owners += [index] * len(windows)
             requests += windows
+        if self._bar:
+            self._bar.grow(len(requests) - len(encoded))
         totals = [0.0] * len(encoded)
-        for owner, (value, _) in zip(owners, self.score(requests, label), strict=True):
+        for owner, (value, _) in zip(owners, self.score(requests), strict=True):
             totals[owner] += value
         return totals
 
-    def _tell_cuts(self, requests: Sequence[Request], label: str) -> None:
-        """Say how many requests lose the start of their context."""
-        longest = self.loaded.max_positions
-        cut = sum(len(request.context) + len(request.continuation) > longest + 1 for request in requests)
-        if cut:
-            progress.say(
-                f"  {label}: {cut:,} of {len(requests):,} prompts are longer than the model's window of {longest} "
-                "tokens and lose their start"
-            )
-
     def _check(self, requests: Sequence[Request]) -> None:
-        """Refuse what cannot be scored exactly."""
+        """Refuse what cannot be scored exactly; count the prompts that do not fit in the window."""
         longest = self.loaded.max_positions
         for request in requests:
             size = len(request.continuation)
@@ -160,6 +172,7 @@ class Scorer:
                     f"a continuation of {size} tokens after {len(request.context)} cannot be scored: both must be "
                     f"at least 1 and the continuation at most the model's window of {longest}; shorten the text"
                 )
+            self.cut += len(request.context) + size > longest + 1
 
     def _wave(self, requests: Sequence[Request], wave: Wave, size: int) -> list[Score]:
         """Return the scores of one wave, from the cache where it holds them."""

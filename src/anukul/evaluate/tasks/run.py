@@ -1,7 +1,7 @@
-"""Run the tasks through lm-eval: one lm-eval task for each task x shots x seed, all scored in one call."""
+"""Run the tasks through lm-eval: one lm-eval task for each task x shots x seed, scored together."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from anukul.evaluate.tasks.load import LoadedTask, TaskItem
 from anukul.evaluate.tasks.shots import draw_exemplars, prompt
 from anukul.records import Item
 from anukul.scoring.harness import AnukulLM
+from anukul.scoring.portions import PORTION_CHARACTERS, portions
 
 from lm_eval.api.instance import Instance  # isort: skip  # after scoring.harness, which quiets lm-eval
 from lm_eval.api.metrics import mean  # isort: skip
@@ -67,18 +68,19 @@ def own_variant(harness: Harness, name: str) -> Variant:
 
 
 class PromptTask(Task):  # type: ignore[misc]  # lm-eval ships no types
-    """An lm-eval task whose prompts are already written; its documents are indices into a variant."""
+    """An lm-eval task whose prompts are already written; its documents are indices (`rows`) into a variant."""
 
     VERSION = 1
     OUTPUT_TYPE = "multiple_choice"
 
-    def __init__(self, variant: Variant) -> None:
+    def __init__(self, variant: Variant, rows: range) -> None:
         self.variant = variant
+        self.rows = rows
         super().__init__(config={"task": variant.name, "num_fewshot": 0, "output_type": self.OUTPUT_TYPE})
 
     def download(self, data_dir: Any = None, cache_dir: Any = None, download_mode: Any = None) -> None:
         """The documents are in memory."""
-        self.dataset = {"test": [{"index": index} for index in range(len(self.variant.task.items))]}
+        self.dataset = {"test": [{"index": index} for index in self.rows]}
 
     def has_training_docs(self) -> bool:
         """None: exemplars are in the prompts."""
@@ -117,7 +119,7 @@ class PromptTask(Task):  # type: ignore[misc]  # lm-eval ships no types
                 doc=doc,
                 arguments=pair,
                 idx=option,
-                metadata=(self.variant.name, doc["index"], 1),
+                metadata=(self.variant.name, doc["index"] - self.rows.start, 1),
             )
             for option, pair in enumerate(self.variant.pairs(doc["index"]))
         ]
@@ -137,20 +139,44 @@ class PromptTask(Task):  # type: ignore[misc]  # lm-eval ships no types
 
 
 def score_variants(lm: AnukulLM, variants: Sequence[Variant], model: str) -> list[Item]:
-    """Score all variants in one lm-eval call and return their items; raise UserError for a score that is not finite."""
+    """Score all variants through lm-eval and return their items; raise UserError for a score that is not finite.
+
+    The items are scored a part at a time, so that lm-eval's requests and samples take a bounded memory; an item's
+    prompts at all its shots and seeds stand in one part, where the scorer shares them.
+    """
     from lm_eval.evaluator import evaluate
 
-    if not variants:
-        return []
-    tasks = {variant.name: PromptTask(variant) for variant in variants}
-    results = evaluate(lm, {"tasks": tasks, "groups": {}}, bootstrap_iters=0, log_samples=True)
-    items = []
+    found: dict[str, list[Item]] = {variant.name: [] for variant in variants}
+    for part in _parts(variants):
+        tasks = {variant.name: PromptTask(variant, rows) for variant, rows in part}
+        results = evaluate(lm, {"tasks": tasks, "groups": {}}, bootstrap_iters=0, log_samples=True)
+        for variant, rows in part:
+            samples = sorted(results["samples"][variant.name], key=lambda sample: int(sample["doc_id"]))
+            for index, sample in zip(rows, samples, strict=True):
+                scores = [(float(value), bool(greedy)) for value, greedy in sample["filtered_resps"]]
+                found[variant.name].append(_item(variant, variant.task.items[index], scores, model))
+    return [item for items in found.values() for item in items]
+
+
+def _parts(variants: Sequence[Variant]) -> Iterator[list[tuple[Variant, range]]]:
+    """Cut the items of all tasks into parts whose prompts hold about PORTION_CHARACTERS."""
+    groups: dict[int, list[Variant]] = {}
     for variant in variants:
-        samples = sorted(results["samples"][variant.name], key=lambda sample: int(sample["doc_id"]))
-        for index, sample in enumerate(samples):
-            scores = [(float(value), bool(greedy)) for value, greedy in sample["filtered_resps"]]
-            items.append(_item(variant, variant.task.items[index], scores, model))
-    return items
+        groups.setdefault(id(variant.task), []).append(variant)
+    rows = [(group, index) for group in groups.values() for index in range(len(group[0].task.items))]
+    sizes = (
+        sum(len(prompt) + len(end) for variant in group for prompt, end in variant.pairs(index))
+        for group, index in rows
+    )
+    for part in portions(sizes, PORTION_CHARACTERS):
+        taken: dict[int, list[int]] = {}
+        for group, index in rows[part.start : part.stop]:
+            taken.setdefault(id(group[0].task), []).append(index)
+        yield [
+            (variant, range(indices[0], indices[-1] + 1))
+            for task, indices in taken.items()
+            for variant in groups[task]
+        ]
 
 
 def score_generated(lm: AnukulLM, harness: Harness, model: str) -> list[Item]:
