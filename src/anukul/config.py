@@ -183,6 +183,15 @@ class TrainSettings(Section):
         return self
 
 
+class LabelSettings(Section):
+    """How a table of labelled texts becomes a task: every label is a choice after the text and the question."""
+
+    text: str = Field("text", description="column of the text")
+    label: str = Field("label", description="column of the label")
+    question: str = Field("", description="a line after the text, such as `Topic:` in the task's language")
+    names: dict[str, str] = Field({}, description="what each label is called in the prompt; default: itself")
+
+
 class TaskSettings(Section):
     """A multiple-choice, cloze or minimal-pair task: a local file or dataset folder, or a task of lm-eval by name."""
 
@@ -191,6 +200,9 @@ class TaskSettings(Section):
     harness: str | None = Field(None, description="name of an lm-eval task, whose data comes from the hub")
     language: str
     format: Literal["auto", "jsonl", "hellaswag", "dataset"] = "auto"
+    labels: LabelSettings | None = Field(
+        None, description="the file is a table of labelled texts: .tsv, .csv or .jsonl"
+    )
     split: str | None = Field(None, description="split of a dataset folder; default: test, else validation")
     shots: tuple[int, ...] | Literal["lm-eval"] | None = Field(
         None, description="default: evaluate.shots; lm-eval: its own prompts, count and exemplar draw"
@@ -206,6 +218,8 @@ class TaskSettings(Section):
     def _one_source(self) -> Self:
         if (self.path is None) == (self.harness is None):
             raise ValueError(f"task '{self.name}' needs either path or harness")
+        if self.labels is not None and (self.path is None or self.format != "auto"):
+            raise ValueError(f"task '{self.name}': labels go with a path and no format")
         if self.num_fewshot is not None and self.shots != "lm-eval":
             raise ValueError(
                 f"task '{self.name}': num_fewshot goes with `shots: lm-eval`; otherwise give shots"

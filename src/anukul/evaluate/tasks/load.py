@@ -20,6 +20,7 @@ from anukul.evaluate.rows import (
     texts_of,
 )
 from anukul.evaluate.tasks.dataset_folder import choose_splits, is_dataset, read_split
+from anukul.evaluate.tasks.labelled import TABLES, read_labelled
 
 EXEMPLAR = "exemplar"
 SUBJECT = "subject: "  # how a cluster starts that is a subject: its items share a topic, not a text
@@ -98,6 +99,15 @@ def load_task(settings: TaskSettings) -> LoadedTask:
     if kind == "auto":
         folder = resolve(path).is_dir()
         kind = "dataset" if folder else "hellaswag" if Path(path).suffix == ".txt" else "jsonl"
+    if settings.labels is not None and kind == "dataset":
+        raise UserError(
+            f"task '{settings.name}': labels are for one table; {path} is a folder: name a file in it"
+        )
+    if settings.labels is None and Path(path).suffix.lower() in TABLES:
+        raise UserError(
+            f"task '{settings.name}': {path} is a table; say which columns are text and label: "
+            "labels: {text: …, label: …}"
+        )
     if settings.split is not None and kind != "dataset":
         raise UserError(f"task '{settings.name}': split is for dataset folders; {path} is a file")
     pool: list[TaskItem] = []
@@ -105,6 +115,9 @@ def load_task(settings: TaskSettings) -> LoadedTask:
         rows, pool = _read_dataset(path, settings)
     elif kind == "hellaswag":
         rows = _read_hellaswag(path)
+    elif settings.labels is not None:
+        labelled = read_labelled(path, settings.labels)
+        rows = _items(path, ((f"line {number}", number, row) for number, row in labelled))
     else:
         rows = _items(path, ((f"line {number}", number, row) for number, row in read_jsonl(path)))
     check_unique(path, [row.id for row in rows])
