@@ -49,8 +49,8 @@ def tasks(real: Path, items: int) -> list[Any]:
 
 def variants(options: argparse.Namespace) -> list[Any]:
     """Every task at every shot count and seed."""
-    from anukul.evaluate.tasks.load import load_task
     from anukul.evaluate.tasks.run import variants_of
+    from anukul.items.load import load_task
 
     return [
         variant

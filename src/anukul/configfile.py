@@ -142,13 +142,22 @@ def load(path: Path, overrides: Iterable[str] = (), world: str | None = None) ->
 
 
 def is_local(name: str) -> bool:
-    """Whether a model or tokenizer name means a folder here and not a name on the hub."""
+    """Whether a model or tokenizer name means a folder here and not a name on the hub.
+
+    Offline, a name on the hub is one that the hub's cache holds.
+    """
     return (
         Path(name).expanduser().is_dir()
         or name.startswith((".", "/", "~"))
         or name.count("/") != 1
-        or os.environ.get("HF_HUB_OFFLINE") == "1"
+        or (os.environ.get("HF_HUB_OFFLINE") == "1" and not _is_cached(name))
     )
+
+
+def _is_cached(name: str) -> bool:
+    from huggingface_hub import constants
+
+    return (Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}" / "snapshots").is_dir()
 
 
 def check_model(settings: ModelSettings) -> None:

@@ -17,6 +17,11 @@ def console() -> "Console":
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
+def mute() -> None:
+    """Say and show nothing more in this process: another one speaks for it."""
+    console().quiet = True
+
+
 def say(message: str) -> None:
     """Print one line for the user; square brackets are text, not markup."""
     console().print(message, markup=False)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from anukul.config import ModelSettings
+from anukul.configfile import is_local
 from anukul.errors import UserError
 
 SCHEMA = 1
@@ -109,13 +110,73 @@ def hash_path(path: Path) -> str:
     return digest([[str(file.relative_to(path.parent)), hash_file(file)] for file in files])
 
 
-def hash_model(settings: ModelSettings) -> str:
-    """Digest of what decides a base's numbers: weights, tokenizer, quantisation and compute dtype."""
-    folder = Path(settings.path).expanduser()
-    weights = hash_path(folder) if folder.exists() else f"{settings.path}@{settings.revision}"
-    tokenizer = Path(settings.tokenizer).expanduser() if settings.tokenizer else None
-    named = hash_path(tokenizer) if tokenizer and tokenizer.exists() else settings.tokenizer
+@dataclass(frozen=True, slots=True)
+class Commits:
+    """The commits of the hub that a base is made of; None for what is a folder here or not named."""
+
+    model: str | None
+    tokenizer: str | None
+
+
+def commit_of(name: str, revision: str | None) -> str | None:
+    """Return the commit that a branch or tag (None: main) of a hub repository stands for, None for a local folder.
+
+    The hub is asked; where it cannot be reached its cache is. Raises UserError where neither knows.
+    """
+    if is_local(name):
+        return None
+    # in here: it takes half a second to load, and only names on the hub need it
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, RemoteEntryNotFoundError
+
+    reached, reason = True, ""
+    for file in ("config.json", "tokenizer_config.json"):  # a repository may hold a tokenizer alone
+        try:
+            # it lies under snapshots/<commit>
+            found = hf_hub_download(name, file, revision=revision, local_files_only=not reached)
+            return Path(found).parent.name
+        except LocalEntryNotFoundError as error:
+            # no use in waiting for the network once more
+            reached, reason = False, reason or _first_line(error)
+        except RemoteEntryNotFoundError as error:
+            reason = reason or _first_line(error)
+        except (OSError, HFValidationError) as error:
+            reason = _first_line(error)
+            break
+    where = f"{name}@{revision}" if revision else name
+    raise UserError(
+        f"model: {where}: found neither on the hub nor in its cache: {reason}; "
+        "check the name, the revision and the network"
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+def commits_of(settings: ModelSettings) -> Commits:
+    """Return the commits that the names of a base on the hub stand for now; `revision` is that of `path`."""
+    model = commit_of(settings.path, settings.revision)
+    if settings.tokenizer in (None, settings.path):
+        return Commits(model, model)
+    return Commits(model, commit_of(settings.tokenizer, None))
+
+
+def hash_model(settings: ModelSettings, commits: Commits | None = None) -> str:
+    """Digest of what decides a base's numbers: weights, tokenizer, quantisation and compute dtype.
+
+    What is on the hub is known by its commit, as a branch moves; `commits` are those that were loaded, where they are
+    known already.
+    """
+    commits = commits or commits_of(settings)
+    weights = _hash_named(settings.path, commits.model)
+    named = _hash_named(settings.tokenizer, commits.tokenizer) if settings.tokenizer else None
     return digest([weights, named, settings.quantization, settings.compute_dtype])
+
+
+def _hash_named(name: str, commit: str | None) -> str:
+    folder = Path(name).expanduser()
+    return hash_path(folder) if folder.exists() else f"{name}@{commit}"
 
 
 @dataclass(frozen=True, slots=True)

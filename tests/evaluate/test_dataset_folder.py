@@ -10,7 +10,7 @@ import pytest
 
 from anukul.config import TaskSettings
 from anukul.errors import UserError
-from anukul.evaluate.tasks.load import LoadedTask, load_task
+from anukul.items.load import LoadedTask, load_task
 
 
 def rows(prefix: str, count: int) -> list[dict[str, Any]]:

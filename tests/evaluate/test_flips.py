@@ -8,8 +8,8 @@ from test_scores import answers
 from anukul.config import TaskSettings
 from anukul.evaluate.flips import POOLED, Shown, find_flips, shown_items
 from anukul.evaluate.scores import Method, make_scores
-from anukul.evaluate.tasks.load import LoadedTask, TaskItem
 from anukul.evaluate.whole_texts import Ranking
+from anukul.items.load import LoadedTask, TaskItem
 from anukul.records import Item
 
 METHOD = Method(resamples=100, confidence=0.95, seed=0)

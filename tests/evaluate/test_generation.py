@@ -207,7 +207,11 @@ def test_judged_in_the_step_killed_resumed_and_replayed(
     for name in (*FILES, "verdicts.jsonl"):
         assert (first / name).read_bytes() == (tmp_path / "replay" / "evaluate" / name).read_bytes()
     assert not any(KEY.encode() in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
-    found = json.loads((first / "scores.json").read_text(encoding="utf-8"))["generation"]["judge"]
+    report = json.loads((first / "scores.json").read_text(encoding="utf-8"))
+    found = report["generation"]["judge"]
+    sizes = {name: family["comparisons"] for name, family in report["families"].items()}
+    assert sizes["generation"] == len(report["generation"]["rows"]) > 0
+    assert sizes["judge"] == len(found["rows"]) > 0
     rows = read_rows(first / "generations.parquet", Generation)
     longer = {model: [len(row.text) for row in rows if row.model == model] for model in ("base", "adapted")}
     wins = sum(a > b for b, a in zip(longer["base"], longer["adapted"], strict=True))

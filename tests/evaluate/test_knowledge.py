@@ -17,6 +17,7 @@ from anukul.model.base import load_base
 from anukul.records import Item
 from anukul.scoring.harness import AnukulLM
 from anukul.scoring.scorer import Scorer
+from anukul.stats import benjamini_hochberg
 
 ENGLISH, NEPALI = "eng_Latn", "npi_Deva"
 
@@ -122,7 +123,8 @@ def test_the_summary_counts_each_aspect_by_form_and_direction() -> None:
     right = {("adapted", "acquisition"): 1.0, ("base", "retention"): 1.0, ("adapted", "transfer"): 1.0}
     items = items_of(stated_in, right)
     extra = replace(items[0], task="corpus-probe", kind="cloze", item="x")
-    rows = summarize([*items, extra], stated_in, NEPALI, ENGLISH, Method(200, 0.95, 0))
+    made = summarize([*items, extra], stated_in, NEPALI, ENGLISH, Method(200, 0.95, 0))
+    rows = made["aspects"]
     assert len(rows) == 2 * (1 + 1 + 2 + 2)
     found = {(row["aspect"], row["form"], row["language"], *row["stated_in"]): row for row in rows}
     learnt = found["acquisition", "cloze", NEPALI, NEPALI]
@@ -136,4 +138,9 @@ def test_the_summary_counts_each_aspect_by_form_and_direction() -> None:
     assert found["retention", "ranking", ENGLISH, ENGLISH]["difference"]["value"] == -1.0
     assert found["transfer", "ranking", ENGLISH, NEPALI]["stated_in"] == [NEPALI]
     assert found["chance", "cloze", NEPALI]["stated_in"] == []
-    assert summarize(items, {}, NEPALI, ENGLISH, Method(200, 0.95, 0)) == []
+    assert [row["q"] for row in rows] == pytest.approx(benjamini_hochberg([row["p"] for row in rows]))
+    # what the base ranked right needs no word on where a fact is stated
+    unsaid = summarize(items, {}, NEPALI, ENGLISH, Method(200, 0.95, 0))
+    assert unsaid["aspects"] == [] and {row["facts"] for row in unsaid["kept_facts"]} == {"all"}
+    assert len(unsaid["kept_facts"]) == 4 and len(made["kept_facts"]) == 8
+    assert summarize([extra], stated_in, NEPALI, ENGLISH, Method(200, 0.95, 0)) == {}

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from anukul.config import LabelSettings, TaskSettings
 from anukul.errors import UserError
-from anukul.evaluate.tasks.load import LoadedTask, load_task
+from anukul.items.load import LoadedTask, load_task
 
 TSV = 'index_id\tcategory\ttext\n7\ttravel\tको "राम" हो?\n9\thealth\tडाक्टर\n12\ttravel\tपहाड\n'
 NAMES = {"travel": "यात्रा", "health": "स्वास्थ्य"}

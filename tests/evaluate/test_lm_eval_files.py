@@ -10,8 +10,8 @@ from anukul.config import ModelSettings, TaskSettings
 from anukul.errors import UserError
 from anukul.evaluate.tasks.hub import FEWSHOT_SEED, Harness, as_loaded, load_harness, load_written
 from anukul.evaluate.tasks.lm_eval_files import write_tasks
-from anukul.evaluate.tasks.load import LoadedTask, load_task
 from anukul.evaluate.tasks.run import own_variant, score_variants, variants_of
+from anukul.items.load import LoadedTask, load_task
 from anukul.model.base import load_base
 from anukul.scoring.harness import AnukulLM
 from anukul.scoring.scorer import Scorer

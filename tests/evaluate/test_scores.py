@@ -3,12 +3,13 @@
 import json
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from anukul import stats
-from anukul.evaluate.scores import Method, make_scores
+from anukul.evaluate.scores import Method, add_q, make_scores, more_families
 from anukul.records import Item
 
 METHOD = Method(resamples=400, confidence=0.95, seed=0)
@@ -237,6 +238,28 @@ def test_each_family_is_corrected_by_itself_and_seeds_are_not_counted_twice() ->
     assert [row for row in made.seed_scores if row["seed"] == 1] == alone
     gains = {row["percent_increase"]["base"] for row in made.seed_scores if row["shots"] == 2}
     assert gains == {0.0}
+
+
+def test_the_tables_beside_the_scores_have_families_too() -> None:
+    tested, untested = {"p": 0.03, "q": None}, {"p": None, "q": None}
+    rows: list[dict[str, Any]] = [dict(tested), dict(untested), {"p": 0.01, "q": None}]
+    add_q(rows)
+    assert [row["q"] for row in rows] == [pytest.approx(0.03), None, pytest.approx(0.02)]
+    report: dict[str, Any] = {
+        "knowledge": {"aspects": [tested] * 5, "kept_facts": rows},
+        "generation": {"rows": [tested] * 4, "judge": None},
+    }
+    found = more_families(report)
+    assert {name: family["comparisons"] for name, family in found.items()} == {
+        "knowledge": 5,
+        "kept_facts": 2,
+        "generation": 4,
+    }
+    report["generation"]["judge"] = {"rows": [tested]}
+    every = more_families({**report, "translation": [tested] * 2})
+    assert every.keys() - found.keys() == {"judge", "translation"}
+    assert all(family["rows"] and "`" not in family["rows"] for family in found.values())
+    assert more_families({"scores": [tested]}) == {}
 
 
 def test_seed_rows_are_whole_tasks_only() -> None:

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anukul.config import TaskSettings
-from anukul.evaluate.tasks.load import LoadedTask, TaskItem
 from anukul.evaluate.tasks.run import Variant, variants_of
 from anukul.evaluate.tasks.shots import SEPARATOR, draw_exemplars, prompt
+from anukul.items.load import LoadedTask, TaskItem
 
 SHOTS = (0, 1, 2, 5)
 SEEDS = (0, 1, 7)

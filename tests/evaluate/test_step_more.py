@@ -137,6 +137,12 @@ def test_everything_stands_in_items_and_scores(finished: Path) -> None:
     named = ("acquisition", "retention", "transfer", "chance")
     assert aspects == {(aspect, form) for aspect in named for form in ("ranking", "cloze")}
     assert report["knowledge"]["object_first"] == 6
+    sizes = {name: family["comparisons"] for name, family in report["families"].items()}
+    kept = report["knowledge"]["kept_facts"]
+    assert len(kept) == 8 and all(row["right"] + row["wrong"] == row["n"] for row in kept)
+    assert {(row["facts"], row["n"]) for row in kept} == {("all", 6), ("not_in_target_texts", 4)}
+    assert sizes["knowledge"] == 12 and sizes["translation"] == 4
+    assert sizes["kept_facts"] == sum(row["q"] is not None for row in kept)
     assert report["corpus_probe"]["by_kind"] == {"number": 1}
     assert [(row["direction"], row["shots"], row["n"]) for row in report["translation"]] == [
         ("to_target", 0, 4),
@@ -190,10 +196,12 @@ def test_the_report_reads_what_was_written(config: RunConfig, finished: Path) ->
     section = more.section(data)
     assert section is not None
     tables = [block for block in section.blocks if isinstance(block, Table)]
-    assert [len(table.rows) for table in tables] == [12, 4, 2]
+    assert [len(table.rows) for table in tables] == [12, 8, 4, 2]
+    names = ("family “knowledge” of 12 tests", "“kept facts”", "family “translation” of 4 tests", "“scores”")
+    assert all(name in table.source for name, table in zip(names, tables, strict=True))
     said = " ".join(block.text for block in section.blocks if isinstance(block, Prose))
     assert "nw:2" in said and "6 statements begin with the object" in said
-    assert tables[1].rows[0][0].text == "English to Nepali, 0 shots"
+    assert tables[2].rows[0][0].text == "English to Nepali, 0 shots"
 
 
 def test_the_report_tells_the_weakness_of_a_presets_task(

@@ -8,8 +8,8 @@ import pytest
 
 from anukul.config import TaskSettings
 from anukul.errors import UserError
-from anukul.evaluate.tasks.load import LoadedTask, TaskItem, load_task
 from anukul.evaluate.tasks.shots import draw_exemplars, prompt
+from anukul.items.load import LoadedTask, TaskItem, load_task
 
 QUESTION = {"query": "Sky is", "choices": ["blue", "green"], "gold": 0}
 SCHEMA = {"context_options": ["Ann", "Bob"], "continuation": "left.", "gold": 1}

@@ -73,6 +73,7 @@ def test_a_cold_temperature_and_a_small_nucleus_are_greedy(loaded: Loaded, promp
     greedy = generate(loaded, prompts, 16)
     assert generate(loaded, prompts, 16, sampling=sampling(*SEEDS, temperature=1e-4)) == greedy
     assert generate(loaded, prompts, 16, sampling=sampling(*SEEDS, top_p=1e-9)) == greedy
+    assert generate(loaded, prompts, 16, sampling=Sampling(0.9, 1.0, SEEDS, top_k=1)) == greedy
 
 
 def test_pick_follows_the_distribution() -> None:
@@ -87,6 +88,14 @@ def test_pick_follows_the_distribution() -> None:
     assert torch.allclose(cut, torch.tensor([0, 0.625, 0, 0.375]), atol=2e-4)
     hot = torch.bincount(pick(scores, uniforms, 2.0, 1.0), minlength=4) / count
     assert torch.allclose(hot, shares.sqrt().float() / shares.sqrt().sum().float(), atol=2e-4)
+    # of the three likeliest, the fewest whose mass reaches .7 of theirs: .5 and .3 of .95
+    likeliest = torch.bincount(pick(scores, uniforms, 1.0, 0.7, 3), minlength=4) / count
+    assert torch.allclose(likeliest, torch.tensor([0, 0.625, 0, 0.375]), atol=2e-4)
+    three = torch.bincount(pick(scores, uniforms, 1.0, 1.0, 3), minlength=4) / count
+    assert torch.allclose(three, torch.tensor([0, 0.5, 0.15, 0.3]) / 0.95, atol=2e-4)
+    # of the two likeliest, one alone is .625: what is cut off counts no more
+    assert set(pick(scores, uniforms, 1.0, 0.6, 2).tolist()) == {1}
+    assert torch.equal(pick(scores, uniforms, 1.0, 0.9, 9), pick(scores, uniforms, 1.0, 0.9))
     edge = pick(scores[:2], torch.tensor([0.0, 1 - 2**-53], dtype=torch.float64), 1.0, 0.7)
     assert edge.tolist() == [1, 3]
 

@@ -92,6 +92,10 @@ def add_generation(root: Path, judge: bool = True) -> None:
         if judge
         else None,
     }
+    scores["families"] |= {
+        "generation": {"comparisons": 4, "rows": "every measure"},
+        "judge": {"comparisons": 2, "rows": "every criterion"},
+    }
     write_json(root / "evaluate" / "scores.json", scores)
     rows = [
         Generation(
@@ -141,6 +145,8 @@ def test_measures_and_verdicts(html: str) -> None:
     assert "base: Hindi 9 and other script 3; adapted: Nepali 12" in text
     assert "short beginnings" in html and "By the length of the beginning, greedy" in html
     assert 'title="evaluate/scores.json: generation.rows[0].difference"' in html
+    family = "scores.json: generation. q: Benjamini–Hochberg over the family “generation” of 4 tests: every measure"
+    assert text.count(family) == 2  # whole, and by length
 
 
 def test_the_judge_is_shown_with_its_doubts(html: str) -> None:
@@ -149,6 +155,7 @@ def test_the_judge_is_shown_with_its_doubts(html: str) -> None:
     table = html.split("<caption>The judge on greedy texts")[1].split("</table>")[0]
     assert "79.0 % [60.0, 90.0]" in table and "20.0 % [5.0, 50.0]" in table and "v-better" in table
     assert "v-no-detectable-change" in table
+    assert "judge. q: Benjamini–Hochberg over the family “judge” of 2 tests: every criterion" in text
     assert "1 with the same text twice" in text and "2 without a verdict in at least one order" in text
     assert "60.0 % [40.0, 78.0] went to the text shown first" in text and "about 0.03 USD" in text
 

@@ -117,11 +117,16 @@ def test_numbers_name_file_and_key(made: Made, parsed: Page) -> None:
 
 def test_the_family_of_every_q_is_said(made: Made, parsed: Page) -> None:
     report = json.loads((made.root / "evaluate" / "scores.json").read_text(encoding="utf-8"))
-    comparisons = f"q: Benjamini–Hochberg over the {len(report['scores'])} comparisons of adapted and base"
+
+    def said(name: str) -> str:
+        shown = name.replace("_", " ")
+        return f"q: Benjamini–Hochberg over the family “{shown}” of {len(report[name])} tests: all of them"
+
     # held-out text, knowledge, agreement, tasks, every row, forgetting
-    assert parsed.text.count(comparisons) == 6
-    assert f"over the {len(report['retention'])} differences in differences" in parsed.text
-    assert f"over the {len(report['backward_transfer'])} rows of this table" in parsed.text
+    assert parsed.text.count(said("scores")) == 6
+    assert parsed.text.count(said("retention")) == parsed.text.count(said("backward_transfer")) == 1
+    heads = f"q: Benjamini–Hochberg over the family “best heads” of {len(made_run.RELATIONS)} tests"
+    assert parsed.text.count(heads) == 1
     gains = [t for t, a in parsed.tags if t == "td" and re.search(r"retention\[\d+\]$", a.get("title") or "")]
     assert len(gains) == len(report["retention"]) and ".110" in parsed.text
 
@@ -154,6 +159,13 @@ def test_items_lost_and_gained_are_shown_ten_at_most(parsed: Page, made: Made) -
     assert parsed.text.count(made_run.SCRIPT) == 3  # the dropped row, and the question of either task
 
 
+def test_no_table_shows_q_without_its_family(made: Made) -> None:
+    tables = made.html.split("<table")[1:]
+    with_q = [table for table in tables if re.search(r"<th[^>]*>q<|[ ·,] q [.<]", table)]
+    assert len(with_q) == 9
+    assert all("Benjamini–Hochberg over the family" in table.split("</section>")[0] for table in with_q)
+
+
 def test_a_run_of_an_older_version_still_shows(tmp_path: Path) -> None:
     config = made_run.make_run(tmp_path, layers=2, heads=2)
     path = tmp_path / "evaluate" / "scores.json"
@@ -166,7 +178,8 @@ def test_a_run_of_an_older_version_still_shows(tmp_path: Path) -> None:
     (tmp_path / "evaluate" / "flips.parquet").unlink()
     text = Page(page.render(load_run(config, tmp_path))).text
     assert "What examples in the prompt bought" in text
-    assert all(word not in text for word in ("Benjamini–Hochberg", "seeds by itself", "lost and gained"))
+    assert text.count("Benjamini–Hochberg") == 1  # of the heads, which the report counts itself
+    assert all(word not in text for word in ("seeds by itself", "lost and gained"))
 
 
 def test_clusters_are_counted_beside_n(tmp_path: Path) -> None:

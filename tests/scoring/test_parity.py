@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from anukul.config import ModelSettings, TaskSettings
-from anukul.evaluate.tasks.load import load_task
 from anukul.evaluate.tasks.run import Variant, score_variants, variants_of
+from anukul.items.load import load_task
 from anukul.model.base import load_base
 from anukul.model.build import build_llama, save_base
 from anukul.model.loaded import Loaded

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from anukul.config import ModelSettings, TaskSettings
 from anukul.evaluate.tasks import run as run_module
-from anukul.evaluate.tasks.load import load_task
 from anukul.evaluate.tasks.run import score_variants, variants_of
+from anukul.items.load import load_task
 from anukul.model.base import load_base
 from anukul.model.loaded import Loaded
 from anukul.scoring import harness as harness_module

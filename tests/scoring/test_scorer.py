@@ -141,12 +141,6 @@ def test_generation_equals_hflm(loaded: Loaded) -> None:
     assert any(found)
 
 
-def test_sampling_is_refused(loaded: Loaded) -> None:
-    requests = instances("generate_until", [("Ram", {"do_sample": True, "temperature": 0.7})])
-    with pytest.raises(ValueError, match="greedy"):
-        AnukulLM(Scorer(loaded, 512)).generate_until(requests)
-
-
 @pytest.mark.parametrize("budget", [64, 300, 5000])
 def test_budget_changes_nothing_but_rounding(loaded: Loaded, budget: int) -> None:
     requests = random_requests(80)

@@ -1,8 +1,8 @@
 """Minimal pairs: is the grammatical sentence likelier than the ungrammatical one?"""
 
 from anukul.errors import UserError
-from anukul.evaluate.rows import BadRowError, check_unique, label_of, not_empty, read_jsonl, text_of
 from anukul.evaluate.whole_texts import Ranking
+from anukul.items.rows import BadRowError, check_unique, label_of, not_empty, read_jsonl, text_of
 
 TASK = "agreement"
 

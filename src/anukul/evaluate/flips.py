@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from anukul.evaluate.tasks.load import LoadedTask
 from anukul.evaluate.whole_texts import Ranking
+from anukul.items.load import LoadedTask
 from anukul.records import Flip, Item
 from anukul.stats import ROUNDING
 

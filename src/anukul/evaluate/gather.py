@@ -18,11 +18,11 @@ from anukul.evaluate.knowledge.corpus_probe import Probe, make_probe, write_prob
 from anukul.evaluate.knowledge.facts import load_facts
 from anukul.evaluate.tasks.hub import Harness, as_loaded, load_harness, load_written
 from anukul.evaluate.tasks.lm_eval_files import write_tasks
-from anukul.evaluate.tasks.load import LoadedTask, load_task
 from anukul.evaluate.tasks.presets import expand
 from anukul.evaluate.tasks.run import Variant, own_variant, score_generated, score_variants, variants_of
 from anukul.evaluate.translation import Prompt, make_prompts
 from anukul.evaluate.whole_texts import Ranking, score_rankings
+from anukul.items.load import LoadedTask, load_task
 from anukul.model.loaded import Loaded
 from anukul.records import Item
 from anukul.rundir import digest
@@ -203,13 +203,13 @@ def score(loaded: Loaded, token_budget: int, model: str, cache: BatchCache, foun
     return items
 
 
-def more_scores(found: Gathered, knowledge: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return what stands in scores.json beside the scores: where tasks come from, knowledge by aspect, the probe."""
+def more_scores(found: Gathered, knowledge: dict[str, Any]) -> dict[str, Any]:
+    """Return what stands in scores.json beside the scores: where tasks come from, knowledge, the probe."""
     report: dict[str, Any] = {}
     if found.sources:
         report["tasks"] = found.sources
     if knowledge:
-        report["knowledge"] = {"aspects": knowledge, "object_first": found.object_first}
+        report["knowledge"] = {**knowledge, "object_first": found.object_first}
     if found.probe:
         report["corpus_probe"] = found.probe.as_json()
     return report

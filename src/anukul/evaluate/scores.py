@@ -12,14 +12,20 @@ from anukul.records import Item
 
 SCHEMA = 2
 ALL = "all"
-# A family is corrected on its own (Benjamini & Hochberg 1995): each answers one question of the reader.
+# A family is corrected on its own (Benjamini & Hochberg 1995): each answers one question of the reader, who is told
+# these words and the number of tests beside every q.
 FAMILIES = {
-    "scores": "adapted against base: every row of `scores`, which are all tasks, languages, splits, phenomena, shot "
-    "counts and metrics with their seeds pooled; the rows of single seeds repeat these and are not counted again",
-    "retention": "difference in differences: every row of `retention`, which are all tasks and shot counts with their "
-    "seeds pooled",
-    "backward_transfer": "backward transfer: every row of `backward_transfer`, all shot counts, with and without "
-    "chance correction",
+    "scores": "comparisons of adapted and base: every task, language, split, phenomenon, shot count and metric, seeds "
+    "pooled; the rows of single seeds repeat these and are not counted again",
+    "retention": "differences in differences: every task and shot count, seeds pooled",
+    "backward_transfer": "means over the forgetting tasks: every shot count, with and without chance correction",
+    "knowledge": "comparisons of facts by the languages that state them: every aspect, form, and language stated and "
+    "asked",
+    "kept_facts": "tests for forgotten facts among those that the base ranked right: every form, language asked and "
+    "part of the facts with enough of them",
+    "translation": "comparisons of translations: every direction and shot count",
+    "generation": "comparisons of generated texts: every measure, way of generating and length of the beginning",
+    "judge": "comparisons by the judge: every criterion, way of generating and length of the beginning",
 }
 
 
@@ -61,7 +67,7 @@ class Scores:
             "retention": self.retention,
             "backward_transfer": self.backward_transfer,
         }
-        families = {name: {"comparisons": len(rows), "rows": FAMILIES[name]} for name, rows in tables.items()}
+        families = {name: _family(name, rows) for name, rows in tables.items()}
         return {
             **tables,
             "by_seed": {"scores": self.seed_scores, "retention": self.seed_retention},
@@ -91,9 +97,27 @@ def make_scores(items: list[Item], method: Method) -> Scores:
 
 
 def add_q(rows: list[dict[str, Any]]) -> None:
-    """Fill in `q` over the family that the rows are, from their `p`."""
-    for row, q in zip(rows, stats.benjamini_hochberg([row["p"] for row in rows]), strict=True):
+    """Fill in `q` over the family that the rows are, from their `p`; a row without p was not tested and gets none."""
+    tested = [row for row in rows if row["p"] is not None]
+    for row, q in zip(tested, stats.benjamini_hochberg([row["p"] for row in tested]), strict=True):
         row["q"] = q
+
+
+def more_families(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the families of the tables that stand in scores.json beside the scores, for those that are there."""
+    knowledge, generation = report.get("knowledge") or {}, report.get("generation") or {}
+    tables = {
+        "knowledge": knowledge.get("aspects"),
+        "kept_facts": knowledge.get("kept_facts"),
+        "translation": report.get("translation"),
+        "generation": generation.get("rows"),
+        "judge": (generation.get("judge") or {}).get("rows"),
+    }
+    return {name: _family(name, rows) for name, rows in tables.items() if rows}
+
+
+def _family(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"comparisons": sum(row["p"] is not None for row in rows), "rows": FAMILIES[name]}
 
 
 def _add_seeds(made: Scores, key: Key, items: list[Item], method: Method) -> None:

@@ -11,7 +11,7 @@ from anukul.evaluate.flips import find_flips
 from anukul.evaluate.gather import WRITTEN, Gathered, gather, more_scores, score
 from anukul.evaluate.generation.step import prepare, run_generation
 from anukul.evaluate.knowledge.facts import summarize
-from anukul.evaluate.scores import SCHEMA, Method, make_scores
+from anukul.evaluate.scores import SCHEMA, Method, make_scores, more_families
 from anukul.evaluate.translation import score_translations, translate
 from anukul.model.adapter import load_adapter
 from anukul.model.base import load_base
@@ -79,6 +79,7 @@ def run(config: RunConfig, root: Path) -> Result:
             loaded, config, settings.generation, prompts, folder, cache, method
         )
         more = Result([*more.outputs, *made_texts.outputs], {**more.rows, **made_texts.rows})
+    report["families"] |= more_families(report)
     write_json(folder / "scores.json", report)
     shutil.rmtree(folder / "cache")
     shutil.rmtree(folder / WRITTEN / "__pycache__", ignore_errors=True)

@@ -14,8 +14,8 @@ from sacrebleu.significance import PairedTest, Result
 from anukul import languages, progress, stats
 from anukul.config import RunConfig, TranslationSettings
 from anukul.errors import UserError
-from anukul.evaluate.rows import read_lines
 from anukul.evaluate.scores import Method, add_q
+from anukul.items.rows import read_lines
 from anukul.records import Translation
 from anukul.scoring.harness import AnukulLM
 

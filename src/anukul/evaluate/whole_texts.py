@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from anukul.evaluate.rows import check_finite, strictly_best
+from anukul.items.rows import check_finite, strictly_best
 from anukul.records import Item
 from anukul.scoring.scorer import Scorer
 

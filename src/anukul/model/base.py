@@ -11,7 +11,7 @@ from anukul.configfile import check_model, check_tokenizer, is_local
 from anukul.errors import UserError
 from anukul.model import nf4
 from anukul.model.loaded import Loaded, pick_device
-from anukul.rundir import hash_model
+from anukul.rundir import commit_of, commits_of, hash_model
 
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
@@ -24,14 +24,16 @@ def load_base(settings: ModelSettings) -> Loaded:
 
     transformers_logging.disable_progress_bar()
     check_model(settings)
-    tokenizer = load_tokenizer(settings)
+    # a branch may move while we load: all of the base comes from the commit that it stands for now
+    commits = commits_of(settings)
+    tokenizer = load_tokenizer(settings, commits.tokenizer)
     device = pick_device()
     compute_dtype = DTYPES[settings.compute_dtype]
     quantization = nf4.quantization_config(compute_dtype) if settings.quantization == "nf4" else None
     try:
         model = AutoModelForCausalLM.from_pretrained(
             str(Path(settings.path).expanduser()) if is_local(settings.path) else settings.path,
-            revision=settings.revision,
+            revision=commits.model,
             quantization_config=quantization,
             dtype="auto",
             attn_implementation="sdpa",
@@ -50,19 +52,25 @@ def load_base(settings: ModelSettings) -> Loaded:
             f"model.path: {settings.path}: the tokenizer has {len(tokenizer)} tokens but the model only {rows} "
             "embedding rows; give the tokenizer that belongs to this base"
         )
-    return Loaded(model, tokenizer, device, compute_dtype, hash_model(settings))
+    return Loaded(model, tokenizer, device, compute_dtype, hash_model(settings, commits))
 
 
-def load_tokenizer(settings: ModelSettings) -> Any:
-    """Load the tokenizer from `settings.tokenizer` or `settings.path`; raise UserError where there is none."""
+def load_tokenizer(settings: ModelSettings, commit: str | None = None) -> Any:
+    """Load the tokenizer from `settings.tokenizer` or `settings.path`; raise UserError where there is none.
+
+    `commit` is that of its repository on the hub, where it is known already.
+    """
     _quiet()
     from transformers import AutoTokenizer
 
     where = settings.tokenizer or settings.path
     key = "model.tokenizer" if settings.tokenizer else "model.path"
     check_tokenizer(settings)
+    commit = commit or commit_of(where, settings.revision if where == settings.path else None)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(Path(where).expanduser()) if is_local(where) else where)
+        tokenizer = AutoTokenizer.from_pretrained(
+            str(Path(where).expanduser()) if is_local(where) else where, revision=commit
+        )
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{key}: {where}: the tokenizer cannot be loaded: {_first_line(error)}") from None
     # lengths are ours to mind: texts are cut or windowed where they are used, and a warning would only confuse

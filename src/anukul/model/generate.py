@@ -4,8 +4,9 @@ What a row gets does not depend on the rows beside it: a sampled row draws its r
 own, so that the same seed gives the same text whatever the batch (up to the rounding of the compute dtype).
 """
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from anukul.errors import UserError
 from anukul.model.loaded import Loaded
 
+SEED = 1234  # of texts that are sampled for a task, which names none; lm-eval's own
 LOOK_BACK = (
     8  # tokens decoded beyond the bytes of a stop string: pieces that decode to nothing, such as a bare space
 )
@@ -21,11 +23,12 @@ LOOK_BACK = (
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How to sample: softmax of logits / temperature, cut to the smallest set of tokens with mass `top_p`."""
+    """How to sample: softmax of logits / temperature, cut to the `top_k` likeliest, of them to the mass `top_p`."""
 
     temperature: float
     top_p: float
     seeds: tuple[int, ...]  # one for each prompt
+    top_k: int = 0  # 0: all tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +95,7 @@ def _halving(
     half = (len(prompts) + 1) // 2
     for first in (0, half):
         rows = slice(first, first + half)
-        part = (
-            Sampling(sampling.temperature, sampling.top_p, sampling.seeds[rows])
-            if sampling is not None
-            else None
-        )
+        part = replace(sampling, seeds=sampling.seeds[rows]) if sampling is not None else None
         made += _halving(loaded, prompts[rows], limit, stop, part)
     return made
 
@@ -142,6 +141,12 @@ def _generate(
     finally:
         loaded.model.train(training)
     return [_read(tokenizer, row, ends, stop) for row in output[:, width:].tolist()]
+
+
+def seed_of(prompt: Sequence[int], repeat: int) -> int:
+    """Return the seed of a prompt's `repeat`th text: of its tokens alone, whatever is asked for beside it."""
+    text = f"{SEED}\t{repeat}\t{' '.join(map(str, prompt))}"
+    return int.from_bytes(hashlib.sha256(text.encode("ascii")).digest()[:8], "big") >> 1
 
 
 def end_tokens(loaded: Loaded) -> set[int]:
@@ -211,18 +216,22 @@ class _Sampler:
 
     def __call__(self, ids: Tensor, scores: Tensor) -> Tensor:
         drawn = self.uniforms[:, ids.shape[1] - self.width].to(scores.device)
-        picked = pick(scores, drawn, self.sampling.temperature, self.sampling.top_p)
+        picked = pick(scores, drawn, self.sampling.temperature, self.sampling.top_p, self.sampling.top_k)
         alone = torch.full_like(scores, -torch.inf)
         return alone.scatter(1, picked[:, None], 0.0)
 
 
-def pick(scores: Tensor, uniforms: Tensor, temperature: float, top_p: float) -> Tensor:
+def pick(scores: Tensor, uniforms: Tensor, temperature: float, top_p: float, top_k: int = 0) -> Tensor:
     """Return the token `[rows]` at `uniforms` `[rows]` of each row's nucleus; `scores` are logits `[rows, vocabulary]`.
 
     The nucleus is the fewest likeliest tokens whose mass reaches `top_p` (Holtzman et al. 2020); it always holds one.
+    Where `top_k` is not 0, the mass is that of the `top_k` likeliest tokens, as in transformers.
     """
     shares = torch.softmax(scores.float() / temperature, dim=-1).double()
     ranked, order = torch.sort(shares, dim=-1, descending=True, stable=True)
+    if top_k:
+        ranked[:, top_k:] = 0.0
+        ranked = ranked / ranked.sum(dim=-1, keepdim=True)
     inside = ranked.cumsum(dim=-1) - ranked < top_p
     inside[:, 0] = True
     kept = torch.zeros_like(shares).scatter(1, order, ranked * inside)

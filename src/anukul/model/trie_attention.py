@@ -2,7 +2,8 @@
 
 Trees are walked a slice of nodes at a time. The keys and values of the path to a slice are carried from slice to slice
 by the attention function itself, so that any decoder that goes through the attention interface of transformers can be
-walked, whatever its own cache is like. One predicate, `sees`, is the mask on every device.
+walked, whatever its own cache is like. They stand in one place by depth: a slice writes its own behind them, and what
+of it leads on is moved up. One predicate, `sees`, is the mask on every device.
 """
 
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ NAME = "anukul_trie"
 # On a CPU, up to so many scores at once, two matrix products and a softmax beat the fused kernel with a mask.
 PRODUCTS = 1 << 25
 FLEX_DEVICES = {"cuda"}
-State = tuple[Tensor, Tensor]  # keys and values, each [key_value_heads, tokens, size]
+State = tuple[Tensor, Tensor]  # keys and values, each [key_value_heads, room, size]
 
 
 @dataclass(slots=True)
@@ -33,7 +34,9 @@ class Lane:
     depths: Tensor  # [slice] int64
     path: Tensor  # [path] int64, the ancestors that came in earlier slices, by depth
     path_ends: Tensor  # [path] int64
-    keep: Tensor  # [next path] int64, which of path + slice lead to the next slice
+    room: int  # tokens of path and slice that the tree needs at most; 0 where nothing leads to or from this slice
+    stays: int  # how much of the path leads to the next slice
+    moves: Tensor  # [next path - stays] int64, which of path + slice follow it there
     biases: dict[tuple[int | None, int], Tensor] = field(
         default_factory=dict
     )  # masks, made once for all layers
@@ -41,11 +44,10 @@ class Lane:
 
 @dataclass(slots=True)
 class Walk:
-    """One forward over a slice of every tree; attention reads `past` and fills `kept`, layer by layer."""
+    """One forward over a slice of every tree; attention carries `paths`, of each lane by layer."""
 
     lanes: list[Lane]
-    past: dict[int, list[State]] = field(default_factory=dict)
-    kept: dict[int, list[State]] = field(default_factory=dict)
+    paths: list[dict[int, State]]
     masks: dict[int | None, Any] = field(
         default_factory=dict
     )  # FlexAttention's block masks, by sliding window
@@ -56,11 +58,32 @@ def sees(query: Tensor, key: Tensor, key_end: Tensor) -> Tensor:
     return (key <= query) & (query < key_end)
 
 
+@dataclass(slots=True)
+class Heard:
+    """What the model told its masks and its attention function while it walked a trie."""
+
+    masked: set[int] = field(default_factory=set)  # windows and chunks that masks were to be made for
+    windows: set[int] = field(default_factory=set)  # sliding windows that layers were given
+    layers: set[int] = field(default_factory=set)  # layers that attended
+
+
 @contextmanager
-def trie_attention(loaded: Loaded) -> Iterator[None]:
+def trie_attention(loaded: Loaded) -> Iterator[Heard]:
     """Let the model attend along tries in the block; every forward must then be given its `Walk`."""
-    with attention_function(loaded, NAME, _attend, lambda *_, **__: None):
-        yield
+    heard = Heard()
+
+    def attend(module: nn.Module, *states: Any, **more: Any) -> Any:
+        heard.layers.add(int(module.layer_idx))  # type: ignore[arg-type]
+        if more.get("sliding_window") is not None:
+            heard.windows.add(more["sliding_window"])
+        return _attend(module, *states, **more)
+
+    def mask(*_: Any, local_size: int | None = None, **__: Any) -> None:
+        if local_size is not None:
+            heard.masked.add(local_size)
+
+    with attention_function(loaded, NAME, attend, mask):
+        yield heard
 
 
 def _attend(
@@ -84,30 +107,44 @@ def _attend(
     layer = int(module.layer_idx)  # type: ignore[arg-type]
     # rotary embeddings leave queries and keys in fp32 where autocast gives the values in bf16
     query, key = query[0].to(value.dtype), key[0].to(value.dtype)
-    past = layout.past.get(layer)
     together = query.device.type in FLEX_DEVICES
     shape = (query.shape[1], query.shape[0], value.shape[-1])
     output = torch.empty(shape, dtype=value.dtype, device=query.device)
     states: list[State] = []
-    kept: list[State] = []
     start = 0
     with torch.autocast(query.device.type, enabled=False):
-        for number, lane in enumerate(layout.lanes):
+        for lane, path in zip(layout.lanes, layout.paths, strict=True):
             stop = start + len(lane.nodes)
-            keys, values = key[:, start:stop], value[0, :, start:stop]
-            if past is not None and len(lane.path):
-                keys = torch.cat([past[number][0], keys], 1)
-                values = torch.cat([past[number][1], values], 1)
+            keys, values = _joined(lane, path, layer, key[:, start:stop], value[0, :, start:stop])
             if together:
                 states.append((keys, values))
             else:
                 output[start:stop] = _lane(query[:, start:stop], keys, values, lane, scale, sliding_window)
-            kept.append((keys[:, lane.keep], values[:, lane.keep]))
             start = stop
         if together:
             output = _flex(query, states, layout, scale, sliding_window)
-    layout.kept[layer] = kept
+        for lane, path in zip(layout.lanes, layout.paths, strict=True):
+            if len(lane.moves):
+                for held in path[layer]:
+                    held[:, lane.stays : lane.stays + len(lane.moves)] = held[:, lane.moves]
     return output.unsqueeze(0), None
+
+
+def _joined(lane: Lane, path: dict[int, State], layer: int, key: Tensor, value: Tensor) -> State:
+    """Write a slice's keys and values behind those of its path; return both together."""
+    if not lane.room:
+        return key, value
+    if layer not in path:
+        path[layer] = (
+            key.new_empty(key.shape[0], lane.room, key.shape[2]),
+            value.new_empty(value.shape[0], lane.room, value.shape[2]),
+        )
+    start = len(lane.path)
+    stop = start + len(lane.nodes)
+    for held, new in zip(path[layer], (key, value), strict=True):
+        held[:, start:stop] = new
+    keys, values = path[layer]
+    return keys[:, :stop], values[:, :stop]
 
 
 def _flex(query: Tensor, states: list[State], walk: Walk, scale: float, window: int | None) -> Tensor:

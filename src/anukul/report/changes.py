@@ -78,7 +78,8 @@ def seed_fold(data: RunData) -> list[Block]:
     )  # fmt: skip
     cells = [_seed_row(row, data, axis) for row in rows]
     seeds = len({row.seed for row in rows})
-    table = Table("Each seed by itself", head, tuple(cells), "evaluate/scores.json: by_seed")
+    where = "evaluate/scores.json: by_seed. p is not adjusted: the pooled rows, which these repeat, have a q"
+    table = Table("Each seed by itself", head, tuple(cells), where)
     return [Fold(f"Each of {plural(seeds, 'seed')} by itself", (Prose(SEEDS, "term"), table))]
 
 

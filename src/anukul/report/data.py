@@ -91,6 +91,14 @@ class Transfer:
 
 
 @dataclass(frozen=True, slots=True)
+class Family:
+    """The tests that a q was adjusted over: how many, and which, in the words of evaluate/scores.json."""
+
+    comparisons: int
+    rows: str
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """evaluate/scores.json as a whole."""
 
@@ -99,9 +107,7 @@ class Evaluation:
     signature: str
     by_seed: tuple[Score, ...] = ()  # rows of one seed each, where there are several
     transfers: tuple[Transfer, ...] = ()
-    families: dict[str, int] = field(
-        default_factory=dict
-    )  # comparisons that each q was corrected for, by table
+    families: dict[str, Family] = field(default_factory=dict)  # by table
 
 
 @dataclass(frozen=True, slots=True)

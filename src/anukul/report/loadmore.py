@@ -1,4 +1,4 @@
-"""Read what scores.json holds beside the scores: knowledge by aspect, translation, the corpus probe, the tasks."""
+"""Read what scores.json holds beside the scores: knowledge, translation, the corpus probe, the tasks."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,10 +27,36 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """The facts that the base ranked right in one form and language, and what became of them; shares are of 1."""
+
+    where: str
+    form: str
+    language: str
+    facts: str  # "all", or those that the texts in the language to learn do not state
+    n: int
+    chance: float | None
+    right: int
+    lucky_share: Measure
+    kept: int
+    kept_share: Measure
+    expected_share: float | None  # kept where nothing was forgotten and all guesses were drawn anew
+    difference: Measure  # of the two
+    p: float | None
+    q: float | None
+    untested: str  # why there is no difference: "guessing", "few", or ""
+    wrong: int
+    gained: int
+    gained_share: Measure
+    gained_by_guessing: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class More:
     """The parts; empty where the evaluation did not ask for them."""
 
     aspects: tuple[Comparison, ...]
+    kept: tuple[Kept, ...]
     object_first: int
     translations: tuple[Comparison, ...]
     signature: str  # sacrebleu's
@@ -51,6 +77,10 @@ def load_more(root: Path) -> More | None:
                 _comparison(row, f"{FILE}: knowledge.aspects[{place}]", _aspect(row))
                 for place, row in enumerate(knowledge.get("aspects") or [])
             ),
+            kept=tuple(
+                _kept(row, f"{FILE}: knowledge.kept_facts[{place}]")
+                for place, row in enumerate(knowledge.get("kept_facts") or [])
+            ),
             object_first=int(knowledge.get("object_first") or 0),
             translations=tuple(
                 _comparison(row, f"{FILE}: translation[{place}]", _translation(row))
@@ -70,6 +100,30 @@ def load_more(root: Path) -> More | None:
 def _aspect(row: dict[str, Any]) -> dict[str, str]:
     stated = ", ".join(row["stated_in"])
     return {"aspect": row["aspect"], "form": row["form"], "language": row["language"], "stated": stated}
+
+
+def _kept(row: dict[str, Any], where: str) -> Kept:
+    return Kept(
+        where=where,
+        form=str(row["form"]),
+        language=str(row["language"]),
+        facts=str(row["facts"]),
+        n=int(row["n"]),
+        chance=finite(row["chance"]),
+        right=int(row["right"]),
+        lucky_share=measure(row["lucky_share"]),
+        kept=int(row["kept"]),
+        kept_share=measure(row["kept_share"]),
+        expected_share=finite(row["expected_share"]),
+        difference=measure(row["difference"]),
+        p=finite(row["p"]),
+        q=finite(row["q"]),
+        untested=str(row["untested"]),
+        wrong=int(row["wrong"]),
+        gained=int(row["gained"]),
+        gained_share=measure(row["gained_share"]),
+        gained_by_guessing=finite(row["gained_by_guessing"]),
+    )
 
 
 def _translation(row: dict[str, Any]) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from anukul.errors import UserError
 from anukul.records import Flip, read_rows
-from anukul.report.data import Evaluation, Measure, Score, Transfer
+from anukul.report.data import Evaluation, Family, Measure, Score, Transfer
 from anukul.report.reading import finite, measure, read_object
 
 FILE = "evaluate/scores.json"
@@ -58,7 +58,9 @@ def _evaluation(data: dict[str, Any]) -> Evaluation:
             _score("by_seed.scores", i, row, seed_gains) for i, row in enumerate(seeds.get("scores") or [])
         ),
         transfers=tuple(_transfer(i, row) for i, row in enumerate(data.get("backward_transfer") or [])),
-        families={name: int(family["comparisons"]) for name, family in families.items()},
+        families={
+            name: Family(int(family["comparisons"]), str(family["rows"])) for name, family in families.items()
+        },
     )
 
 

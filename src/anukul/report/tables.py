@@ -20,19 +20,21 @@ CSS = {
     "not measured": "none",
 }
 SCORE_HEAD = ("What", "n", "Base", "Adapted", "Adapted − base", "Verdict", "q")
-FAMILY_ROWS = {
-    "scores": "comparisons of adapted and base: every task, split, phenomenon, shot count and metric, seeds pooled",
-    "retention": "differences in differences: every task and shot count, seeds pooled",
-    "backward_transfer": "rows of this table",
-}
 
 
-def source(table: str, data: RunData) -> str:
-    """Return where a table's numbers stand, and over which comparisons its q was corrected."""
-    size = data.evaluation.families.get(table) if data.evaluation else None
-    if size is None:
-        return "evaluate/scores.json"
-    return f"evaluate/scores.json. q: Benjamini–Hochberg over the {count(size)} {FAMILY_ROWS[table]}"
+def source(table: str, data: RunData, where: str = "evaluate/scores.json") -> str:
+    """Return where a table's numbers stand, and over which family of how many tests its q was adjusted."""
+    family = data.evaluation.families.get(table) if data.evaluation else None
+    return where if family is None else f"{where}. {adjusted(table, family.comparisons, family.rows)}"
+
+
+def adjusted(name: str, tests: int, rows: str) -> str:
+    """Return the words that say over what a q was adjusted."""
+    if tests == 0:
+        return f"No row could be tested, so that the family “{name.replace('_', ' ')}” has no q"
+    return (
+        f"q: Benjamini–Hochberg over the family “{name.replace('_', ' ')}” of {plural(tests, 'test')}: {rows}"
+    )
 
 
 def verdict_cell(word: str, source: str = "", note: str = "") -> Cell:

@@ -6,6 +6,7 @@ from anukul.report.data import Choice, Finding, Measure, Score
 from anukul.report.format import p_value
 
 Word = Literal["better", "worse", "no detectable change", "not measured"]
+LossWord = Literal["loss beyond luck", "no loss beyond luck", "not measured"]
 DISCOVERY_RATE = 0.05  # of q, above which a verdict may be a false alarm among many comparisons
 
 
@@ -23,6 +24,13 @@ def verdict_of(difference: Measure, lower_is_better: bool = False) -> Word:
     if difference.high < 0:
         return "better" if lower_is_better else "worse"
     return "no detectable change"
+
+
+def loss_verdict(difference: Measure) -> LossWord:
+    """Return whether fewer facts were kept than luck explains; that more were is no finding (guesses are alike)."""
+    if not difference.bounded:
+        return "not measured"
+    return "loss beyond luck" if verdict_of(difference) == "worse" else "no loss beyond luck"
 
 
 def chance_note(score: Score) -> str:

@@ -37,7 +37,7 @@ class AnukulLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
         self.scorer = scorer
         self.label = label
         self.generate_rows = generate_rows
-        self.tokenizer = scorer.loaded.tokenizer
+        self.tokenizer = scorer.tokenizer
 
     @property
     def eot_token_id(self) -> int:
@@ -100,12 +100,12 @@ class AnukulLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
         with self.scorer.showing(self.label, len(pairs)):
             for part in portions(sizes, PORTION_CHARACTERS):
                 indices = order[part.start : part.stop]
-                found = self.scorer.score(self._requests([pairs[index] for index in indices]))
+                found = self.scorer.score(self.encode_pairs([pairs[index] for index in indices]))
                 for index, score in zip(indices, found, strict=True):
                     scores[index] = score
         return scores
 
-    def _requests(self, texts: Sequence[tuple[str, str]]) -> list[Request]:
+    def encode_pairs(self, texts: Sequence[tuple[str, str]]) -> list[Request]:
         """Encode (context, continuation) texts, many at a time, each distinct context once."""
         heads: dict[str, tuple[int, ...]] = {}
         wanted: list[Request] = []
@@ -160,7 +160,7 @@ class AnukulLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
         """
         groups: dict[tuple[int, tuple[str, ...], Sampling | None], list[int]] = {}
         encoded: list[list[int]] = []
-        seeds: list[int] = []
+        seeds: dict[int, int] = {}  # of the requests that sample
         asked: Counter[tuple[Any, ...]] = Counter()
         for index, request in enumerate(requests):
             prompt, settings = request.args
@@ -170,9 +170,10 @@ class AnukulLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
                     f"max_gen_toks {limit} must be less than the model's window {self.max_length}"
                 )
             encoded.append(self.tok_encode(prompt)[-(self.max_length - limit) :] or [self.prefix_token_id])
-            same = (limit, stop, sampling, *encoded[-1])
-            seeds.append(seed_of(encoded[-1], asked[same]))
-            asked[same] += 1
+            if sampling is not None:
+                same = (limit, stop, sampling, *encoded[-1])
+                seeds[index] = seed_of(encoded[-1], asked[same])
+                asked[same] += 1
             groups.setdefault((limit, stop, sampling), []).append(index)
         texts = [""] * len(requests)
         shown = progress.bar(self.label, len(texts), "texts") if self.label else nullcontext(None)

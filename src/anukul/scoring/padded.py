@@ -13,14 +13,19 @@ LOGIT_ELEMENTS = 1 << 25  # logits of one forward: 128 MiB in fp32
 
 
 def padded_batches(
-    requests: Sequence[Request], max_positions: int, token_budget: int, vocabulary: int
+    requests: Sequence[Request], max_positions: int, token_budget: int, vocabulary: int, border: int = 0
 ) -> list[list[int]]:
-    """Group request indices, longest first, into batches of at most `token_budget` padded tokens."""
+    """Group request indices, longest first, into batches of at most `token_budget` padded tokens.
+
+    No batch mixes texts of more than `border` tokens with shorter ones: a longer one would change their positions.
+    """
     sizes = [len(window(request, max_positions)) for request in requests]
     most = max(1, min(token_budget, LOGIT_ELEMENTS // vocabulary))
     batches: list[list[int]] = []
     for index in sorted(range(len(requests)), key=lambda index: (-sizes[index], index)):
-        if batches and (len(batches[-1]) + 1) * sizes[batches[-1][0]] <= most:
+        longest = sizes[batches[-1][0]] if batches else 0
+        parted = longest > border >= sizes[index] and border > 0
+        if batches and not parted and (len(batches[-1]) + 1) * longest <= most:
             batches[-1].append(index)
         else:
             batches.append([index])

@@ -183,14 +183,14 @@ def _cut(lengths: Ints, shared: Ints, limit: int) -> list[_Cut]:
 def _waves(cuts: list[_Cut], slice_nodes: int, token_budget: int, lengths: Ints, carried: int) -> _Waves:
     """Group trees, largest first (so that a lack of memory shows at once), as many as have room side by side.
 
-    Room is `token_budget` new nodes in a forward, and `carried` tokens of path in all, if every tree stood at its
-    deepest.
+    Room is `token_budget` new nodes in a forward, and `carried` tokens of path and slice in all, if every tree stood
+    at its deepest.
     """
     lanes = max(1, token_budget // slice_nodes)
     waves: _Waves = []
     deepest = 0
     for cut in sorted(cuts, key=lambda cut: (-cut[2], cut[0])):
-        depth = int(lengths[cut[0] : cut[1]].max())
+        depth = int(lengths[cut[0] : cut[1]].max()) + slice_nodes
         deepest = max(deepest, depth)
         if waves and len(waves[-1]) < lanes and (len(waves[-1]) + 1) * deepest <= carried:
             waves[-1].append(cut)

@@ -26,6 +26,8 @@ class _Walker:
     by_node: Ints  # [targets], the scored node of each in that order
     last: Ints  # [depths], the newest node at each depth
     path: Ints  # ancestors of the next node, by depth
+    room: int  # tokens of path and slice at most
+    carried: dict[int, State]  # keys and values of the path, by layer
     at: int = 0
 
 
@@ -35,13 +37,13 @@ def score_wave(
     """Return for each tree log-probability `[targets]` and whether the target is the arg-max `[targets]`."""
     found = [(np.empty(len(tree.targets)), np.empty(len(tree.targets), dtype=np.bool_)) for tree in trees]
     firsts = np.cumsum([0, *(tree.size for tree in trees)]).tolist()
-    walkers = [_start(tree, first) for tree, first in zip(trees, firsts, strict=False)]
+    walkers = [_start(tree, first, slice_nodes) for tree, first in zip(trees, firsts, strict=False)]
     results = dict(zip((id(walker) for walker in walkers), found, strict=True))
-    past: dict[int, list[State]] = {}
     while walkers:
         spans = [(walker.at, min(walker.at + slice_nodes, walker.tree.size)) for walker in walkers]
         walk = Walk(
-            [_lane(walker, *span, loaded.device) for walker, span in zip(walkers, spans, strict=True)], past
+            [_lane(walker, *span, loaded.device) for walker, span in zip(walkers, spans, strict=True)],
+            [walker.carried for walker in walkers],
         )
         parts = list(zip(walkers, spans, strict=True))
         ids = np.concatenate([walker.tree.tokens[a:b] for walker, (a, b) in parts])
@@ -55,17 +57,17 @@ def score_wave(
         _score_slice(loaded, states, parts, results)
         for walker, (_, stop) in parts:
             walker.at = stop
-        going = [number for number, walker in enumerate(walkers) if walker.at < walker.tree.size]
-        past = {layer: [kept[number] for number in going] for layer, kept in walk.kept.items()}
-        walkers = [walkers[number] for number in going]
+        walkers = [walker for walker in walkers if walker.at < walker.tree.size]
     return found
 
 
-def _start(tree: Tree, first: int) -> _Walker:
+def _start(tree: Tree, first: int, slice_nodes: int) -> _Walker:
     order = np.argsort(tree.scored, kind="stable")
     deepest = int(tree.depths.max()) + 1
     empty = np.zeros(0, dtype=np.int64)
-    return _Walker(tree, first, order, tree.scored[order], np.zeros(deepest, dtype=np.int64), empty)
+    room = deepest + slice_nodes if tree.size > slice_nodes else 0
+    last = np.zeros(deepest, dtype=np.int64)
+    return _Walker(tree, first, order, tree.scored[order], last, empty, room, {})
 
 
 def _lane(walker: _Walker, start: int, stop: int, device: torch.device) -> Lane:
@@ -76,8 +78,9 @@ def _lane(walker: _Walker, start: int, stop: int, device: torch.device) -> Lane:
         start, stop
     )  # of equal depths the last assignment, the newest node, stays
     onward = walker.last[: tree.depths[stop]].copy() if stop < tree.size else path[:0]
-    # an ancestor of an earlier slice stands in the path at its depth, one of this slice behind the path
-    keep = np.where(onward < start, tree.depths[onward], len(path) + onward - start)
+    # an ancestor of an earlier slice stands in the path at its depth and stays; one of this slice stands behind it
+    stays = int(np.searchsorted(onward, start))
+    moves = len(path) + onward[stays:] - start
     walker.path = onward
     arrays = (
         walker.first + np.arange(start, stop),
@@ -85,10 +88,11 @@ def _lane(walker: _Walker, start: int, stop: int, device: torch.device) -> Lane:
         depths,
         walker.first + path,
         walker.first + tree.ends[path],
-        keep,
+        moves,
     )
     tensors = [torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in arrays]
-    return Lane(tensors[0], tensors[1], tensors[2], tensors[3], tensors[4], tensors[5])
+    nodes, ends, at, behind, behind_ends, moving = tensors
+    return Lane(nodes, ends, at, behind, behind_ends, walker.room, stays, moving)
 
 
 def _score_slice(

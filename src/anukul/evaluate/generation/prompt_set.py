@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from anukul.config import GenerationSettings
 from anukul.configfile import prompts_path
 from anukul.errors import UserError
-from anukul.evaluate.rows import BadRowError, check_unique, label_of, not_empty, read_jsonl, text_of
+from anukul.items.rows import BadRowError, check_unique, label_of, not_empty, read_jsonl, text_of
 
 LENGTHS = ("short", "medium", "long")
 

@@ -11,7 +11,7 @@ from anukul import stats
 from anukul.config import GenerationSettings
 from anukul.evaluate.generation.fidelity import measure
 from anukul.evaluate.generation.prompt_set import LENGTHS, Prompt
-from anukul.evaluate.scores import Method
+from anukul.evaluate.scores import Method, add_q
 from anukul.languages import Language
 from anukul.records import Generation
 
@@ -68,8 +68,7 @@ def summarize(
                 )
                 head = {"mode": mode, "length": length, "measure": what.name, "better": what.better}
                 made.append({**head, **compare(part, what, method), "written": natural})
-    for row, q in zip(made, stats.benjamini_hochberg([row["p"] for row in made]), strict=True):
-        row["q"] = q
+    add_q(made)
     return {
         "prompts": len(prompts),
         "max_new_tokens": settings.max_new_tokens,

@@ -17,7 +17,7 @@ from anukul.config import GenerationSettings, JudgeSettings, resolve
 from anukul.errors import UserError
 from anukul.evaluate.judge.client import WHERE, Client, Reply, check_client, read_reply
 from anukul.evaluate.judge.prompt import Question, ask_again, messages, parse
-from anukul.evaluate.rows import read_jsonl
+from anukul.items.rows import read_jsonl
 from anukul.languages import Language
 from anukul.records import Generation
 from anukul.rundir import digest

@@ -11,7 +11,7 @@ from anukul.evaluate.generation.prompt_set import LENGTHS
 from anukul.evaluate.generation.scores import ALL, as_json, rate
 from anukul.evaluate.judge.compare import Duel, Judged, price
 from anukul.evaluate.judge.prompt import OVERALL
-from anukul.evaluate.scores import Method
+from anukul.evaluate.scores import Method, add_q
 
 
 def summarize_judge(judged: Judged, settings: JudgeSettings, method: Method) -> dict[str, Any]:
@@ -25,8 +25,7 @@ def summarize_judge(judged: Judged, settings: JudgeSettings, method: Method) -> 
                 for criterion in (OVERALL, *settings.criteria):
                     head = {"mode": mode, "length": length, "criterion": criterion}
                     rows.append({**head, **_row(part, criterion, method)})
-    for row, q in zip(rows, stats.benjamini_hochberg([row["p"] for row in rows]), strict=True):
-        row["q"] = q
+    add_q(rows)
     return {
         "model": settings.model,
         "pairs": len(judged.duels),

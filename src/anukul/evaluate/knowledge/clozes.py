@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from anukul.evaluate.flips import ItemKey, Shown
-from anukul.evaluate.rows import check_finite, strictly_best
+from anukul.items.rows import check_finite, strictly_best
 from anukul.records import Item
 from anukul.scoring.harness import AnukulLM
 

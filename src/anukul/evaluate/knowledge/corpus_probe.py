@@ -25,7 +25,7 @@ from anukul.evaluate.knowledge.corpus_index import (
     content_words,
     mentions,
 )
-from anukul.evaluate.rows import BadRowError, not_empty, read_jsonl, read_lines, text_of
+from anukul.items.rows import BadRowError, not_empty, read_jsonl, read_lines, text_of
 from anukul.languages import Language
 from anukul.rundir import write_atomic
 from anukul.text.keys import fold_digits, match_key

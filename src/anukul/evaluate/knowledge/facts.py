@@ -8,9 +8,10 @@ import regex
 
 from anukul.errors import UserError
 from anukul.evaluate.knowledge.clozes import Cloze
-from anukul.evaluate.rows import BadRowError, check_unique, label_of, not_empty, read_jsonl, short, text_of
+from anukul.evaluate.knowledge.kept import kept_rows
 from anukul.evaluate.scores import Method, add_q, make_scores
 from anukul.evaluate.whole_texts import Ranking
+from anukul.items.rows import BadRowError, check_unique, label_of, not_empty, read_jsonl, short, text_of
 from anukul.records import Item
 
 TASK = "knowledge"
@@ -18,7 +19,7 @@ CLOZE_TASK = "knowledge-cloze"
 FORMS = {TASK: "ranking", CLOZE_TASK: "cloze"}
 ASPECTS = {
     "acquisition": "stated only in the language to learn, asked in it",
-    "retention": "stated only in the base language, asked in it: what the base knew",
+    "retention": "stated only in the base language, asked in it: what the base could have learned",
     "transfer": "stated in one language, asked in the other",
     "both": "stated in both languages",
     "chance": "stated nowhere: what guessing looks like",
@@ -61,6 +62,23 @@ def summarize(
     language: str,
     base_language: str,
     method: Method,
+) -> dict[str, Any]:
+    """Return the facts by what the texts state and by what the base knew, nothing where no fact was asked."""
+    asked = [item for item in items if item.task in FORMS and item.kind in (TASK, "cloze")]
+    if not asked:
+        return {}
+    return {
+        "aspects": aspect_rows(asked, stated_in, language, base_language, method),
+        "kept_facts": kept_rows(asked, FORMS, stated_in, language, method),
+    }
+
+
+def aspect_rows(
+    items: Sequence[Item],
+    stated_in: Mapping[str, tuple[str, ...]],
+    language: str,
+    base_language: str,
+    method: Method,
 ) -> list[dict[str, Any]]:
     """Return one row for each aspect, form, and language stated and asked; `q` is over these rows.
 
@@ -68,7 +86,7 @@ def summarize(
     """
     labelled = []
     for item in items:
-        if item.task in FORMS and item.kind in (TASK, "cloze") and item.item in stated_in:
+        if item.item in stated_in:
             stated = stated_in[item.item]
             aspect = aspect_of(stated, item.language, language, base_language)
             labelled.append(replace(item, split=f"{aspect} {'+'.join(stated)}".strip()))

@@ -12,7 +12,7 @@ from typing import Any
 
 from anukul.config import TaskSettings
 from anukul.errors import UserError
-from anukul.evaluate.tasks.load import SUBJECT, LoadedTask, TaskItem
+from anukul.items.load import SUBJECT, LoadedTask, TaskItem
 from anukul.scoring import harness as _environment  # noqa: F401  before lm-eval: it quiets its logger
 
 from lm_eval.api.task import ConfigurableTask  # isort: skip

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from anukul.evaluate.tasks.load import LoadedTask, TaskItem
+from anukul.items.load import LoadedTask, TaskItem
 from anukul.rundir import write_atomic
 
 PREFIX = "anukul_"  # no name of lm-eval's own is taken

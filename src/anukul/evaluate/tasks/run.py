@@ -7,10 +7,10 @@ from typing import Any
 
 from anukul.config import TaskSettings
 from anukul.errors import UserError
-from anukul.evaluate.rows import check_finite
 from anukul.evaluate.tasks.hub import FEWSHOT_SEED, Harness, generation_requests, own_prompts
-from anukul.evaluate.tasks.load import LoadedTask, TaskItem
 from anukul.evaluate.tasks.shots import draw_exemplars, prompt
+from anukul.items.load import LoadedTask, TaskItem, predicted
+from anukul.items.rows import check_finite
 from anukul.records import Item
 from anukul.scoring.harness import AnukulLM
 from anukul.scoring.portions import PORTION_CHARACTERS, portions
@@ -126,7 +126,7 @@ class PromptTask(Task):  # type: ignore[misc]  # lm-eval ships no types
 
     def process_results(self, doc: dict[str, int], results: Sequence[tuple[float, bool]]) -> dict[str, float]:
         """lm-eval's own accuracy, which the step compares with ours."""
-        prediction = _predict(self.variant.task.items[doc["index"]], results)
+        prediction = predicted(self.variant.task.items[doc["index"]], results)
         return {"acc": float(prediction == self.doc_to_target(doc))}
 
     def aggregation(self) -> dict[str, Any]:
@@ -233,20 +233,13 @@ def _generated_item(
     )
 
 
-def _predict(item: TaskItem, scores: Sequence[tuple[float, bool]]) -> int:
-    """Return the option with the highest log-likelihood, the first of equals; for a cloze 0 if greedy, else -1."""
-    if item.is_cloze:
-        return 0 if scores[0][1] else -1
-    return max(range(len(scores)), key=lambda option: scores[option][0])
-
-
 def _item(variant: Variant, item: TaskItem, scores: list[tuple[float, bool]], model: str) -> Item:
     settings = variant.task.settings
     values = [value for value, _ in scores]
     check_finite(values, settings.name, item.id, model)
     texts = [item.pair(option)[1] for option in range(item.options)]
     sizes = [len(text.encode("utf-8")) for text in texts]
-    prediction = _predict(item, scores)
+    prediction = predicted(item, scores)
     correct_norm = math.nan
     if len(item.continuations) > 1:
         # lm-eval's acc_norm counts characters; with its prompts the number is to be compared with published ones

@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 
 from anukul.errors import UserError
-from anukul.evaluate.tasks.load import SUBJECT, TaskItem
+from anukul.items.load import SUBJECT, TaskItem
 
 SEPARATOR = "\n\n"
 

@@ -9,7 +9,7 @@ from anukul.report.blocks import Block, Cell, Fold, Prose, Section, Table, numer
 from anukul.report.data import Measure, RunData
 from anukul.report.format import NOTHING, count, interval, listing, p_value, percent, plural
 from anukul.report.loadgeneration import GenerationData, JudgeData, JudgeRow, TextMeasure
-from anukul.report.tables import domain, drawn, verdict_cell
+from anukul.report.tables import domain, drawn, source, verdict_cell
 from anukul.report.verdicts import verdict_of
 
 NAMES = {
@@ -54,17 +54,17 @@ def section(data: RunData) -> Section | None:
         rows = [row for row in found.rows if row.mode == mode]
         whole = [row for row in rows if row.length == "all"]
         parts = [row for row in rows if row.length != "all"]
-        blocks.append(measures_table(_title(found, mode), whole, language))
+        blocks.append(measures_table(_title(found, mode), whole, data))
         if parts:
             blocks.append(
                 Fold(
                     f"By the length of the beginning, {mode}",
-                    (measures_table("Short, medium and long beginnings", parts, language),),
+                    (measures_table("Short, medium and long beginnings", parts, data),),
                 )
             )
     blocks.append(Prose(_identified(found)))
     if found.judge is not None:
-        blocks += _judge_blocks(found.judge)
+        blocks += _judge_blocks(found.judge, data)
     blocks += _samples(found, data)
     return Section("generation", "Generation", lead, tuple(blocks))
 
@@ -75,8 +75,9 @@ def _title(found: GenerationData, mode: str) -> str:
     return f"Sampled: temperature {found.temperature or 0:g}, top-p {found.top_p or 0:g}"
 
 
-def measures_table(caption: str, rows: Sequence[TextMeasure], language: str) -> Table:
+def measures_table(caption: str, rows: Sequence[TextMeasure], data: RunData) -> Table:
     """Return base, adapted and their difference for each measure, beside what people's text scores."""
+    language = data.language(data.config.language)
     shares = domain([row.difference for row in rows if row.name not in COUNTED])
     counts = domain([row.difference for row in rows if row.name in COUNTED])
     cells = []
@@ -109,7 +110,7 @@ def measures_table(caption: str, rows: Sequence[TextMeasure], language: str) -> 
             )
         )
     head = ("What", "n", "People", "Base", "Adapted", "Adapted − base", "Verdict", "q")
-    return Table(caption, head, tuple(cells), "evaluate/scores.json: generation")
+    return Table(caption, head, tuple(cells), source("generation", data, "evaluate/scores.json: generation"))
 
 
 def _word(row: TextMeasure) -> str:
@@ -127,18 +128,18 @@ def _identified(found: GenerationData) -> str:
     return f"All texts, by the language they look like: {'; '.join(said)}."
 
 
-def _judge_blocks(judge: JudgeData) -> list[Block]:
+def _judge_blocks(judge: JudgeData, data: RunData) -> list[Block]:
     blocks: list[Block] = [Prose(JUDGED.format(model=judge.model), "term")]
     for mode in [mode for mode in MODES if any(row.mode == mode for row in judge.rows)]:
         rows = [row for row in judge.rows if row.mode == mode]
         whole = [row for row in rows if row.length == "all"]
-        blocks.append(judge_table(f"The judge on {mode} texts", whole))
+        blocks.append(judge_table(f"The judge on {mode} texts", whole, data))
         parts = [row for row in rows if row.length != "all" and row.criterion == "overall"]
         if parts:
             blocks.append(
                 Fold(
                     f"The judge by the length of the beginning, {mode}",
-                    (judge_table("Short, medium and long beginnings", parts),),
+                    (judge_table("Short, medium and long beginnings", parts, data),),
                 )
             )
     silent = max((row.no_verdict or 0 for row in judge.rows), default=0)
@@ -160,7 +161,7 @@ def _judge_blocks(judge: JudgeData) -> list[Block]:
     return blocks
 
 
-def judge_table(caption: str, rows: Sequence[JudgeRow]) -> Table:
+def judge_table(caption: str, rows: Sequence[JudgeRow], data: RunData) -> Table:
     """Return wins, ties, losses, win rate and flip rate for each criterion."""
     over = {row.where: _over_half(row.win_rate) for row in rows}
     axis = domain(list(over.values()))
@@ -200,7 +201,7 @@ def judge_table(caption: str, rows: Sequence[JudgeRow]) -> Table:
         "Verdict",
         "q",
     )
-    return Table(caption, head, tuple(cells), "evaluate/scores.json: generation.judge")
+    return Table(caption, head, tuple(cells), source("judge", data, "evaluate/scores.json: generation.judge"))
 
 
 def _over_half(rate: Measure) -> Measure:

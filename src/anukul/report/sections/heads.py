@@ -8,7 +8,7 @@ from anukul.report.blocks import Block, Cell, Explorer, Figure, Grid, Prose, Sec
 from anukul.report.data import Case, CaseModel, Choice, Finding, Probe, RunData
 from anukul.report.format import count, interval, p_value, percent, plural, points
 from anukul.report.svg import color_scale, heatmap
-from anukul.report.tables import domain, drawn, verdict_cell
+from anukul.report.tables import adjusted, domain, drawn, verdict_cell
 from anukul.report.verdicts import head_verdict, reads
 
 LEAD = (
@@ -176,7 +176,9 @@ def findings_table(probe: Probe) -> Table:
         "Adapted − base, same head",
         "Verdict",
     )
-    return Table("Best heads", head, tuple(rows), "probe/selected.json: relations")
+    tested = "every relation and direction; base and adapted each have a family of their own"
+    family = adjusted("best heads", len(probe.findings), tested)
+    return Table("Best heads", head, tuple(rows), f"probe/selected.json: relations. {family}")
 
 
 def _back(offset: int | None) -> str:

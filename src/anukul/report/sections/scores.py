@@ -24,7 +24,7 @@ INTERVAL = (
     "difference alone: better or worse when it leaves out 0, else no detectable change. Items are resampled in whole "
     "clusters, such as a passage with its questions. q is the p value after correction for the number of comparisons "
     "(exact McNemar for accuracy, else bootstrap; false discovery rate of Benjamini and Hochberg): the line under each "
-    "table says how many there are and which. Be careful where a verdict has q above .05."
+    "table says over which family of how many tests. Be careful where a verdict has q above .05."
 )
 CHANCE = "At chance: the model's interval holds the accuracy that guessing would give. A point is one percentage point."
 

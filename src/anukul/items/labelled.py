@@ -7,7 +7,7 @@ from typing import Any
 
 from anukul.config import LabelSettings
 from anukul.errors import UserError
-from anukul.evaluate.rows import BadRowError, label_of, read_jsonl, read_lines, text_of
+from anukul.items.rows import BadRowError, label_of, read_jsonl, read_lines, text_of
 
 TABLES = {".tsv": "\t", ".csv": ","}
 

@@ -1,6 +1,6 @@
 """Read multiple-choice, context-choice, cloze and minimal-pair tasks from local files and dataset folders."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -8,7 +8,9 @@ from typing import Any
 
 from anukul.config import TaskSettings, resolve
 from anukul.errors import UserError
-from anukul.evaluate.rows import (
+from anukul.items.dataset_folder import choose_splits, is_dataset, read_split
+from anukul.items.labelled import TABLES, read_labelled
+from anukul.items.rows import (
     BadRowError,
     check_unique,
     gold_of,
@@ -19,8 +21,6 @@ from anukul.evaluate.rows import (
     text_of,
     texts_of,
 )
-from anukul.evaluate.tasks.dataset_folder import choose_splits, is_dataset, read_split
-from anukul.evaluate.tasks.labelled import TABLES, read_labelled
 
 EXEMPLAR = "exemplar"
 SUBJECT = "subject: "  # how a cluster starts that is a subject: its items share a topic, not a text
@@ -85,6 +85,13 @@ class LoadedTask:
     def is_pairs(self) -> bool:
         """Whether the items are minimal pairs."""
         return self.items[0].is_pair
+
+
+def predicted(item: TaskItem, scores: Sequence[tuple[float, bool]]) -> int:
+    """Return the option with the highest log-likelihood, the first of equals; for a cloze 0 if greedy, else -1."""
+    if item.is_cloze:
+        return 0 if scores[0][1] else -1
+    return max(range(len(scores)), key=lambda option: scores[option][0])
 
 
 def load_task(settings: TaskSettings) -> LoadedTask:

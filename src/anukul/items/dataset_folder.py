@@ -8,7 +8,7 @@ import regex
 
 from anukul.config import resolve
 from anukul.errors import UserError
-from anukul.evaluate.rows import read_jsonl
+from anukul.items.rows import read_jsonl
 
 SCORED = ("test", "validation", "valid", "dev")
 EXEMPLARS = ("train", "validation", "valid", "dev")
