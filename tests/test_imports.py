@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "anukul"
-STEPS = ("corpus", "synth", "train", "evaluate", "probe", "report")
+STEPS = ("corpus", "synth", "train", "evaluate", "probe", "report", "export")
 HEAVY = ("transformers", "peft", "bitsandbytes")
 
 
@@ -50,6 +50,7 @@ def test_steps_never_import_each_other() -> None:
     ("layer", "may_not"),
     [
         ("scoring", (*STEPS, "cli", "pipeline", "plan", "demo")),
+        ("items", (*STEPS, "scoring", "model", "stats", "cli", "pipeline")),
         ("model", (*STEPS, "scoring", "stats", "text", "cli", "pipeline")),
         ("stats", (*STEPS, "scoring", "model", "cli", "pipeline")),
         ("text", (*STEPS, "scoring", "model", "cli", "pipeline")),

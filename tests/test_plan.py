@@ -38,7 +38,7 @@ def test_memory_falls_with_quantization_and_checkpointing() -> None:
     shape = read_shape(ModelSettings(path="nowhere", shape="llama-3-8b"))
     nf4 = plan.predict_memory(configfile.load(PAPER), shape)
     plain = plan.predict_memory(configfile.load(PAPER, ["model.quantization=none"]), shape)
-    kept = plan.predict_memory(configfile.load(PAPER, ["train.gradient_checkpointing=false"]), shape)
+    kept = plan.predict_memory(configfile.load(PAPER, ["train.activation_checkpointing=none"]), shape)
     assert plain.frozen > 2.5 * nf4.frozen and kept.activations > 10 * nf4.activations
     assert nf4.trained == 335_544_320 * 16
     full = plan.predict_memory(configfile.load(PAPER, ["train.embeddings=full"]), shape)

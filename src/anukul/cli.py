@@ -1,12 +1,14 @@
 """The command line: one command per step. Nothing heavy is imported before a command runs."""
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from anukul.errors import UserError
+from anukul.errors import LostProcessError, UserError
 
 if TYPE_CHECKING:
     from anukul.config import RunConfig
@@ -18,6 +20,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Adapt an open LLM to a low-resource language on one GPU; say honestly what it learned and forgot.",
 )
+
+tokenizer_app = typer.Typer(no_args_is_help=True, help="Look at the base's tokenizer.")
+app.add_typer(tokenizer_app, name="tokenizer")
 
 ConfigFile = Annotated[Path, typer.Argument(help="the run.yaml", metavar="RUN.YAML")]
 Override = Annotated[
@@ -142,6 +147,42 @@ def report(
 
 
 @app.command()
+def export(
+    config_file: ConfigFile,
+    to: Annotated[str, typer.Option("--to", help="merged, adapter, gguf or hub", metavar="KIND")],
+    overrides: Override = None,
+    run: RunFolder = None,
+    redo: Redo = False,
+    quantization: Annotated[
+        str | None, typer.Option("--type", help="of a gguf file: bf16, f16 or q8_0; default: export.gguf")
+    ] = None,
+    what: Annotated[
+        str, typer.Option(help="with --to hub: merged, adapter or gguf", metavar="KIND")
+    ] = "merged",
+    repo: Annotated[str | None, typer.Option(help="with --to hub: owner/name")] = None,
+    public: Annotated[bool, typer.Option("--public", help="with --to hub: for all to see")] = False,
+    push: Annotated[
+        bool, typer.Option("--push", help="with --to hub: really send it; token in HF_TOKEN")
+    ] = False,
+) -> None:
+    """Merge the adapter, write it as GGUF, or upload it; what comes back is checked first."""
+    from anukul import exports
+
+    kind = what if to == "hub" else to
+    if kind not in exports.KINDS:
+        raise UserError(f"'{kind}' cannot be exported to; there are {', '.join(exports.KINDS)} and --to hub")
+    if to == "hub" and repo is None:
+        raise UserError("--to hub needs --repo owner/name")
+    more = [f"export.gguf={quantization}"] if quantization else []
+    config, root = prepare(config_file, [*(overrides or []), *more], run)
+    folder = exports.run_export(config, config_file.read_text("utf-8"), root, kind, redo)
+    if repo is not None and to == "hub":
+        typer.echo(exports.upload(config, root, kind, folder, repo, not public, push))
+    else:
+        typer.echo(folder)
+
+
+@app.command()
 def plan(
     config_file: ConfigFile,
     overrides: Override = None,
@@ -156,6 +197,31 @@ def plan(
     print_plan(configfile.load(config_file, overrides or ()), throughput)
 
 
+@tokenizer_app.command("report")
+def tokenizer_report(
+    config_file: ConfigFile,
+    overrides: Override = None,
+    run: RunFolder = None,
+    throughput: Annotated[
+        float | None, typer.Option(help="tokens/s to count hours with; default: an 8B QLoRA on one RTX 4090")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Say how the base's tokenizer cuts both languages, and whether more pieces are worth their cost."""
+    import json
+
+    from anukul import configfile
+    from anukul.config import resolve
+    from anukul.tokenizer.report import make_report, print_report
+
+    config = configfile.load(config_file, overrides or ())
+    report = make_report(config, resolve(run or Path("runs") / config.name), throughput)
+    if as_json:
+        typer.echo(json.dumps(report.as_json(), ensure_ascii=False, indent=1))
+    else:
+        print_report(report, config, typer.echo)
+
+
 @app.command()
 def demo(
     run: Annotated[Path, typer.Option("--run", help="the run folder")] = Path("runs/demo"),
@@ -167,22 +233,33 @@ def demo(
 
 
 def main() -> None:
-    """Run the command line: a user's error is one clear line and exit code 2."""
+    """Run the command line; under `accelerate launch` this process's part of it."""
+    from anukul import launch
+
+    sys.exit(launch.run(_guarded, partial(app, standalone_mode=False), sys.argv[1:]))
+
+
+def _guarded(work: Callable[[], None]) -> int:
+    """Do `work` and return the exit code: a user's error is one clear line and 2."""
     try:
-        app(standalone_mode=False)
+        work()
     except UserError as error:
         typer.echo(f"anukul: {error}", err=True)
-        sys.exit(2)
+        return 2
+    except LostProcessError as error:
+        typer.echo(f"anukul: {error}", err=True)
+        return 1
     except typer.Exit as stop:
-        sys.exit(stop.exit_code)
+        return stop.exit_code
     except KeyboardInterrupt:
         typer.echo("anukul: interrupted; the same command goes on from here", err=True)
-        sys.exit(130)
+        return 130
     except Exception as error:
         if type(error).__module__.startswith(("click", "typer")) and hasattr(error, "format_message"):
             typer.echo(f"anukul: {error.format_message()}", err=True)
-            sys.exit(2)
+            return 2
         raise
+    return 0
 
 
 if __name__ == "__main__":

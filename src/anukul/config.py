@@ -47,6 +47,10 @@ class ModelSettings(Section):
     )
     quantization: Literal["nf4", "none"] = "nf4"
     compute_dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    dequantize: Literal["auto", "cached", "never"] = Field(
+        "auto",
+        description="hold NF4-rounded weights in the compute dtype; auto: on a CPU, or with memory to spare",
+    )
 
 
 class TextInput(Section):
@@ -144,12 +148,113 @@ class Stage(Section):
     replay_share: float | None = Field(None, ge=0.0, lt=1.0, description="default: train.replay_share")
 
 
+class LabelSettings(Section):
+    """How a table of labelled texts becomes a task: every label is a choice after the text and the question."""
+
+    text: str = Field("text", description="column of the text")
+    label: str = Field("label", description="column of the label")
+    question: str = Field("", description="a line after the text, such as `Topic:` in the task's language")
+    names: dict[str, str] = Field({}, description="what each label is called in the prompt; default: itself")
+
+
+class HeldOutText(Section):
+    """Held-out lines whose bits per byte are measured."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    path: str
+    language: str
+    limit: int | None = Field(None, ge=1)
+    skip: int = Field(0, ge=0)
+
+
+class ProbeTask(Section):
+    """Questions that the ledger asks without shots: a local file or dataset folder, in evaluate's formats."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    path: str
+    language: str
+    format: Literal["auto", "jsonl", "hellaswag", "dataset"] = "auto"
+    labels: LabelSettings | None = Field(None, description="as in evaluate.tasks")
+    split: str | None = Field(None, description="split of a dataset folder; default: test, else validation")
+    limit: int | None = Field(None, ge=1)
+
+
+class LedgerProbes(Section):
+    """The frozen probe sets of the ledger; keep them small, and apart from what evaluate scores."""
+
+    bits_per_byte: tuple[HeldOutText, ...] = Field((), description="texts of one language are pooled")
+    tasks: tuple[ProbeTask, ...] = ()
+
+    def files(self) -> list[tuple[str, str]]:
+        """Return (key, path) of every probe set."""
+        texts = [(f"bits_per_byte.{i}", text.path) for i, text in enumerate(self.bits_per_byte)]
+        return texts + [(f"tasks.{i}", task.path) for i, task in enumerate(self.tasks)]
+
+
+class ForgettingBudget(Section):
+    """When a stage is stopped: bits per byte of `language`, adapted minus base, above `bits_per_byte_rise`."""
+
+    language: str
+    bits_per_byte_rise: float = Field(ge=0.0)
+    evidence: Literal["interval", "estimate"] = Field(
+        "interval", description="what must be above: the lower end of the paired interval, or the estimate"
+    )
+
+
+class KeepBest(Section):
+    """Which reading's weights a stage ends with: the lowest bits per byte of `language`, within the budget."""
+
+    language: str
+
+
+class LedgerSettings(Section):
+    """The forgetting ledger: frozen probes scored while training, adapted against base."""
+
+    every_steps: int = Field(100, ge=1, description="more where readings would cost over max_cost_share")
+    probes: LedgerProbes
+    stop_when: ForgettingBudget | None = None
+    keep_best: KeepBest | None = None
+    confidence: float = Field(0.95, gt=0.5, lt=1.0)
+    max_cost_share: float = Field(0.05, gt=0.0, le=1.0, description="of training, by counted tokens")
+
+    @model_validator(mode="after")
+    def _probes_fit(self) -> Self:
+        texts, tasks = self.probes.bits_per_byte, self.probes.tasks
+        names = [text.name for text in texts] + [task.name for task in tasks]
+        if not names:
+            raise ValueError("probes names nothing to score; give probes.bits_per_byte or probes.tasks")
+        if len(set(names)) != len(names):
+            raise ValueError("names of probes must differ")
+        for key, asked in (("stop_when", self.stop_when), ("keep_best", self.keep_best)):
+            if asked and asked.language not in {text.language for text in texts}:
+                raise ValueError(f"{key}.language: no text of {asked.language} in probes.bits_per_byte")
+        return self
+
+
+class VocabularySettings(Section):
+    """More pieces for the language's script, learnt from the corpus; the base language's text is cut as before."""
+
+    extend: int = Field(ge=1, description="new pieces, at most")
+    min_count: int = Field(
+        10, ge=1, description="a pair of pieces that is rarer in the corpus is not made one"
+    )
+    whole_words: bool = Field(
+        True, description="keep words of the script whole that the base's pre-tokenizer cuts at vowel signs"
+    )
+
+
 class TrainSettings(Section):
     """`train`: the stages in order, one adapter carried through."""
 
     stages: tuple[Stage, ...] = Field(min_length=1)
     lora: LoraSettings = LoraSettings()
-    embeddings: Literal["frozen", "full"] = "frozen"
+    embeddings: Literal["frozen", "lora", "full"] = Field(
+        "frozen",
+        description="of input embeddings and output head: nothing, low-rank changes or all is trained",
+    )
+    vocabulary: VocabularySettings | None = Field(
+        None, description="more pieces for the tokenizer; see `anukul tokenizer report`"
+    )
     context: int = Field(2048, ge=16, description="tokens in one packed row")
     batch_tokens: int = Field(16_384, ge=16, description="tokens in one optimizer step")
     micro_batch_tokens: int | None = Field(None, ge=16, description="tokens in one forward; default: context")
@@ -163,7 +268,17 @@ class TrainSettings(Section):
     replay_share: float = Field(0.1, ge=0.0, lt=1.0, description="share of training tokens that is replay")
     checkpoint_steps: int = Field(200, ge=1)
     log_steps: int = Field(10, ge=1)
-    gradient_checkpointing: bool = False
+    ledger: LedgerSettings | None = None
+    optimizer: Literal["adamw", "adamw_8bit", "paged_adamw_8bit"] = "adamw"
+    compile: bool = Field(False, description="torch.compile the parts of every layer; pays on long GPU runs")
+    activation_checkpointing: Literal["auto", "none", "full"] = Field(
+        "auto", description="auto: on a GPU as few layers as its memory asks for, on a CPU none"
+    )
+    max_skipped_steps: int = Field(
+        10,
+        ge=0,
+        description="steps of a stage that may be skipped for a loss spike or a loss that is no number",
+    )
 
     def replay_share_of(self, stage: Stage) -> float:
         """The replay share that holds for a stage."""
@@ -181,15 +296,6 @@ class TrainSettings(Section):
                 f"and that must divide batch_tokens ({self.batch_tokens})"
             )
         return self
-
-
-class LabelSettings(Section):
-    """How a table of labelled texts becomes a task: every label is a choice after the text and the question."""
-
-    text: str = Field("text", description="column of the text")
-    label: str = Field("label", description="column of the label")
-    question: str = Field("", description="a line after the text, such as `Topic:` in the task's language")
-    names: dict[str, str] = Field({}, description="what each label is called in the prompt; default: itself")
 
 
 class TaskSettings(Section):
@@ -227,16 +333,6 @@ class TaskSettings(Section):
         if self.shots == () or (isinstance(self.shots, tuple) and min(self.shots) < 0):
             raise ValueError(f"task '{self.name}': shots must be counts of 0 or more")
         return self
-
-
-class HeldOutText(Section):
-    """Held-out lines whose bits per byte are measured."""
-
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
-    path: str
-    language: str
-    limit: int | None = Field(None, ge=1)
-    skip: int = Field(0, ge=0)
 
 
 class TranslationSettings(Section):
@@ -393,6 +489,25 @@ class ReportSettings(Section):
     compare: tuple[str, ...] = Field((), description="run folders of variants, such as one without replay")
 
 
+class ExportSettings(Section):
+    """`anukul export`: how the adapter is merged and written, and how far what comes back may differ.
+
+    The tolerances are those of rounding to bf16: it keeps 8 significant bits, in the merged weights and again at every
+    layer; correct merges were measured at a tenth of them (docs/decisions/0007).
+    """
+
+    dtype: Literal["bfloat16", "float16", "float32"] | None = Field(
+        None, description="of the merged weights; default: model.compute_dtype"
+    )
+    gguf: Literal["bf16", "f16", "q8_0"] = Field("bf16", description="how a GGUF file holds its matrices")
+    shard_gb: float = Field(4.0, gt=0.0, description="size of a merged model's weight file, 10^9 bytes")
+    texts: int = Field(64, ge=1, description="texts of each set of evaluate.bits_per_byte to check on")
+    max_divergence: float = Field(
+        0.005, gt=0.0, description="mean divergence of the logits allowed, nats per token"
+    )
+    max_bits_per_byte: float = Field(0.01, gt=0.0, description="difference of bits per byte allowed")
+
+
 class RunConfig(Section):
     """run.yaml as a whole."""
 
@@ -408,6 +523,7 @@ class RunConfig(Section):
     evaluate: EvaluateSettings | None = None
     probe: ProbeSettings | None = None
     report: ReportSettings = ReportSettings()
+    export: ExportSettings = ExportSettings()
 
 
 def resolve(path: str | Path) -> Path:

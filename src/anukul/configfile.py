@@ -219,6 +219,9 @@ def input_files(config: RunConfig) -> list[tuple[str, str]]:
         ]
         if config.synth.translate:
             files.append(("synth.translate.model", config.synth.translate.model))
+    if config.train and config.train.ledger:
+        probes = config.train.ledger.probes.files()
+        files += [(f"train.ledger.probes.{key}.path", path) for key, path in probes]
     if config.evaluate:
         tasks = config.evaluate.tasks
         files += [(f"evaluate.tasks.{i}.path", task.path) for i, task in enumerate(tasks) if task.path]

@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from anukul import __version__
+from anukul import __version__, launch
 from anukul.config import STAGE_FILES, EvaluateSettings, RunConfig, Section, Stage, TextInput, resolve
 from anukul.configfile import prompts_path
 from anukul.errors import UserError
@@ -82,6 +82,7 @@ def run_steps(
     if not chosen:
         asked = ", ".join(wanted)
         raise UserError(f"nothing to do: the config has no section for {asked}")
+    last_trained = next((unit for unit in reversed(chosen) if unit.step == "train"), None)
     with lock(root):
         record = partial(record_run, config, requested, root)
         earlier = True
@@ -89,10 +90,12 @@ def run_steps(
         for unit in chosen:
             earlier = earlier and start is not None and unit.step != start
             discard = unit.step in redo or (start is not None and not earlier)
-            changed |= _bring_up(unit, root, discard, record, must_stand=earlier, upstream_changed=changed)
+            changed |= bring_up(unit, root, discard, record, must_stand=earlier, upstream_changed=changed)
+            if unit is last_trained:
+                launch.release()  # what follows is work for one process
 
 
-def _bring_up(
+def bring_up(
     unit: Unit,
     root: Path,
     discard: bool,
@@ -234,6 +237,8 @@ def _stage_inputs(config: RunConfig, root: Path, index: int) -> dict[str, str]:
     files = list(STAGE_FILES[stage.format])
     if config.train.replay_share_of(stage) > 0:
         files.append("corpus/replay.parquet")
+    if index == 0 and config.train.vocabulary and "corpus/documents.parquet" not in files:
+        files.append("corpus/documents.parquet")  # what new pieces are learnt from
     for file in files:
         step, _, name = file.partition("/")
         if getattr(config, step) is None:
@@ -241,6 +246,9 @@ def _stage_inputs(config: RunConfig, root: Path, index: int) -> dict[str, str]:
                 f"train.stages.{index}: format '{stage.format}' reads {file}: add a {step} section"
             )
         hashes[file] = StepFolder(root, step).outputs()[name]
+    if config.train.ledger:
+        for key, path in config.train.ledger.probes.files():
+            hashes[f"ledger.{key}"] = hash_path(resolve(path))
     if index > 0:
         before = config.train.stages[index - 1].name
         hashes[f"train/{before}/adapter"] = StepFolder(root, f"train/{before}").outputs()["adapter"]
@@ -347,6 +355,7 @@ def record_run(config: RunConfig, requested: str, root: Path) -> None:
             **_git_state(),
             "python": platform.python_version(),
             "machine": f"{platform.system()} {platform.machine()}",
+            "processes": launch.place()[1],
             "packages": packages,
             "model_revision": config.model.revision,
         },

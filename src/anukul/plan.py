@@ -40,10 +40,23 @@ class Memory:
         return self.frozen + self.trained + self.activations + self.loss + self.context
 
 
+def trained_parameters(settings: TrainSettings, shape: "Shape") -> int:
+    """Return how many parameters training changes: LoRA, and what of the embeddings, with the rows of new pieces."""
+    once = 1 if shape.tied else 2
+    trained = shape.lora_parameters(settings.lora.rank)
+    if settings.embeddings == "full":
+        trained += shape.embedding_parameters
+    elif settings.embeddings == "lora":
+        trained += once * settings.lora.rank * (shape.vocabulary + shape.hidden)
+    if settings.vocabulary:
+        trained += once * settings.vocabulary.extend * shape.hidden
+    return trained
+
+
 def predict_memory(config: RunConfig, shape: "Shape") -> Memory:
     """Predict peak memory of training on a GPU.
 
-    Activations: with gradient checkpointing one hidden state per layer is kept (2 bytes) plus one layer's inner
+    Activations: with activation checkpointing one hidden state per layer is kept (2 bytes) plus one layer's inner
     tensors; without it every layer's. A Llama layer keeps about 8 hidden states and 4 intermediate ones, and LoRA
     keeps its inputs in fp32 once more.
     """
@@ -51,16 +64,15 @@ def predict_memory(config: RunConfig, shape: "Shape") -> Memory:
     assert settings is not None
     wide = 2 if config.model.compute_dtype == "bfloat16" else 4
     bits = NF4_BITS if config.model.quantization == "nf4" else 8 * wide
-    trained = shape.lora_parameters(settings.lora.rank)
+    trained = trained_parameters(settings, shape)
     held = shape.embedding_parameters + shape.other_parameters
-    if settings.embeddings == "full":
-        trained += shape.embedding_parameters
     tokens = settings.micro_batch_tokens or settings.context
     layer = tokens * (8 * shape.hidden + 4 * shape.intermediate) * wide
     lora_inputs = (
         tokens * (6 * shape.hidden + shape.intermediate) * 4 / 4
     )  # peft casts its input, one at a time
-    kept = 1 if settings.gradient_checkpointing else shape.layers
+    # auto computes again what does not fit: what a run needs at least is what it needs with every layer recomputed
+    kept = shape.layers if settings.activation_checkpointing == "none" else 1
     activations = shape.layers * tokens * shape.hidden * wide + kept * layer + lora_inputs
     largest = max(rows * columns for rows, columns in shape.linear_shapes) * wide  # one dequantised weight
     frozen = shape.linear_parameters * bits / 8 + held * wide + largest
@@ -77,9 +89,7 @@ def print_plan(config: RunConfig, throughput: float | None) -> None:
         raise UserError("plan: the config has no train section, there is nothing to plan")
     shape = read_shape(config.model)
     write = _writer()
-    trained = shape.lora_parameters(settings.lora.rank)
-    if settings.embeddings == "full":
-        trained += shape.embedding_parameters
+    trained = trained_parameters(settings, shape)
     write("base", f"{shape.name}, {shape.parameters:,} parameters, held in {config.model.quantization}")
     write("trainable parameters", f"{trained:,} ({trained / shape.parameters:.1%} of the base)")
     fertility = _print_fertility(config, write)

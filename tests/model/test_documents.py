@@ -75,3 +75,45 @@ def test_a_model_runs_documents_only_inside_the_block(tiny_base: Path) -> None:
         assert loaded.causal_lm.config._attn_implementation == "sdpa"
         alone = [hidden_states(loaded, piece[None])[0] for piece in ids.flatten().split(lengths())]
     assert torch.allclose(packed.flatten(0, 1), torch.cat(alone), atol=1e-4)
+
+
+@pytest.mark.parametrize("window", [None, 7])
+def test_what_the_kernel_for_any_length_is_given_describes_the_documents(
+    monkeypatch: pytest.MonkeyPatch, window: int | None
+) -> None:
+    """The kernel itself needs CUDA; here one document after another is attended from what it would be given."""
+
+    def one_by_one(
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        query_ends: Tensor,
+        key_ends: Tensor,
+        longest_query: int,
+        longest_key: int,
+        *,
+        scale: float,
+        window_size: tuple[int, int],
+        enable_gqa: bool,
+    ) -> Tensor:
+        assert query_ends.dtype == key_ends.dtype == torch.int32 and torch.equal(query_ends, key_ends)
+        assert longest_query == longest_key == max(lengths()) and window_size[1] == 0
+        pieces = []
+        for start, end in zip(query_ends[:-1].tolist(), query_ends[1:].tolist(), strict=True):
+            seen = torch.ones(end - start, end - start, dtype=torch.bool).tril()
+            if window_size[0] >= 0:
+                seen = seen.triu(-window_size[0])
+            parts = [states[start:end].transpose(0, 1)[None] for states in (query, key, value)]
+            made = functional.scaled_dot_product_attention(
+                *parts, attn_mask=seen, scale=scale, enable_gqa=enable_gqa
+            )
+            pieces.append(made[0].transpose(0, 1))
+        return torch.cat(pieces)
+
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", one_by_one)
+    monkeypatch.setattr(documents, "takes_any_length", lambda *_: True)
+    layout = Documents.of(lengths(), CPU)
+    output, _ = documents._attend(
+        nn.Module(), *states(), attention_mask=None, layout=layout, sliding_window=window
+    )
+    assert torch.allclose(output, expected(*states(), window=window), atol=1e-6)

@@ -1,36 +1,48 @@
-"""LoRA on every linear layer of the decoder, optionally the embeddings in full; saved as a PEFT folder."""
+"""LoRA on every linear layer of the decoder, optionally on the embeddings or these in full; saved as a PEFT folder."""
 
 import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from torch import nn
+import torch.nn.functional as F  # noqa: N812  the usual name
+from torch import Tensor, nn
 
 from anukul.config import LoraSettings
 from anukul.errors import UserError
 from anukul.model.loaded import Loaded
+from anukul.model.vocabulary import load_vocabulary, save_vocabulary, set_aside
 from anukul.rundir import digest, hash_path, read_json, write_json
 
 CONFIG = "adapter_config.json"
 MODULE_LISTS = ("target_modules", "modules_to_save")
+TIED_NAMES = {"embed_tokens", "lm_head"}  # what peft 0.21 can tie
+EMBEDDING_NAMES = TIED_NAMES | {"embed_in", "embed_out", "wte", "word_embeddings"}
 
 
-def add_adapter(loaded: Loaded, lora: LoraSettings, embeddings: Literal["frozen", "full"], seed: int) -> None:
+def add_adapter(
+    loaded: Loaded, lora: LoraSettings, embeddings: Literal["frozen", "lora", "full"], seed: int
+) -> None:
     """Attach a new trainable adapter; the same seed gives the same initial weights.
 
-    With `embeddings: full` the input embeddings are trained as well, and the output head: as one tensor where the
-    base ties them, as two where it does not.
+    With `embeddings: full` the input embeddings are trained as well, and the output head; with `lora` both get low-rank
+    changes of the same rank as every other layer. Where the base ties the two they stay one: one tensor, or one pair of
+    low-rank factors, is trained for both.
     """
     from peft import LoraConfig, get_peft_model
 
     tied = bool(loaded.model.config.tie_word_embeddings)
+    targets: str | list[str] = "all-linear"
     saved = None
-    if embeddings == "full":
-        saved = ["embed_tokens"] if tied else ["embed_tokens", "lm_head"]
+    if embeddings != "frozen":
+        names = _embedding_names(loaded, tied)
+        if embeddings == "full":
+            saved = names[:1] if tied else names
+        else:
+            targets = sorted({*_linear_names(loaded), *names})
     torch.manual_seed(seed)
     config = LoraConfig(
         task_type="CAUSAL_LM",
@@ -38,15 +50,81 @@ def add_adapter(loaded: Loaded, lora: LoraSettings, embeddings: Literal["frozen"
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         use_rslora=lora.rank_stabilized,
-        target_modules="all-linear",
+        target_modules=targets,
         modules_to_save=saved,
-        ensure_weight_tying=tied and embeddings == "full",
+        ensure_weight_tying=tied and embeddings != "frozen",
     )
     with _quiet():
         loaded.model = get_peft_model(loaded.model, config)
+    _share_factors(loaded)
     for parameter in loaded.model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
+
+
+def _embedding_names(loaded: Loaded, tied: bool) -> list[str]:
+    """What the base calls its input embeddings and its output head, in this order."""
+    names = []
+    for wanted in (loaded.model.get_input_embeddings(), loaded.model.get_output_embeddings()):
+        path = next(name for name, module in loaded.model.named_modules() if module is wanted)
+        names.append(path.rpartition(".")[2])
+    known = TIED_NAMES if tied else EMBEDDING_NAMES
+    if not known.issuperset(names):
+        raise UserError(
+            f"train.embeddings: this base calls its embeddings {' and '.join(names)}"
+            f"{' and ties them' if tied else ''}, which is not supported; use `embeddings: frozen`"
+        )
+    return names
+
+
+def _linear_names(loaded: Loaded) -> set[str]:
+    """The names of the linear layers of the decoder, as `all-linear` of peft takes them: the head left out."""
+    head = loaded.model.get_output_embeddings()
+    found = loaded.model.named_modules()
+    return {
+        name.rpartition(".")[2]
+        for name, module in found
+        if isinstance(module, nn.Linear) and module is not head
+    }
+
+
+class _Transposed(nn.Module):
+    """A linear layer without bias whose weight is the transpose of a factor that belongs to the embeddings."""
+
+    def __init__(self, factor: nn.Parameter) -> None:
+        super().__init__()
+        self.factor = factor  # [in, out]
+
+    @property
+    def weight(self) -> Tensor:
+        """`[out, in]`; a view of the factor, gradients flow to it."""
+        return self.factor.t()
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Return `[..., out]` for `[..., in]`."""
+        return F.linear(states, self.weight)
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        """Stand in the file as peft's own head does, so that peft by itself can read it."""
+        destination[f"{prefix}weight"] = self.weight.detach().contiguous()
+
+
+def _share_factors(loaded: Loaded) -> None:
+    """Make the head of a tied base use the low-rank factors of the embeddings themselves.
+
+    peft 0.21 gives the head parameters of its own on the same memory: each would have its own gradient and its own
+    moments in the optimizer, and both would write to that memory.
+    """
+    model = loaded.causal_lm
+    inputs, outputs = model.get_input_embeddings(), model.get_output_embeddings()
+    if not (model.config.tie_word_embeddings and hasattr(inputs, "lora_embedding_A")):
+        return
+    outputs.kwargs.pop(
+        "tied_adapter", None
+    )  # views of the factors, which no copy of the layer could take along
+    for adapter in list(outputs.lora_A):
+        outputs.lora_A[adapter] = _Transposed(inputs.lora_embedding_B[adapter])
+        outputs.lora_B[adapter] = _Transposed(inputs.lora_embedding_A[adapter])
 
 
 def load_adapter(loaded: Loaded, folder: Path, trainable: bool = False) -> None:
@@ -64,14 +142,19 @@ def load_adapter(loaded: Loaded, folder: Path, trainable: bool = False) -> None:
         raise UserError(
             f"{folder}: the adapter does not fit this base: {str(error).splitlines()[0]}"
         ) from None
+    _share_factors(loaded)
+    load_vocabulary(loaded, folder, trainable)
     loaded.fingerprint = digest([loaded.fingerprint, hash_path(folder)])
     if not trainable:
         loaded.model.eval()
 
 
 def save_adapter(loaded: Loaded, folder: Path) -> None:
-    """Save the adapter (and trained embeddings) as a PEFT folder; the same adapter gives the same bytes."""
-    with _quiet():
+    """Save the adapter (and trained embeddings) as a PEFT folder; the same adapter gives the same bytes.
+
+    New pieces go beside it, into the folder `vocabulary`: tokenizer and rows.
+    """
+    with _quiet(), set_aside(loaded):
         loaded.model.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
     # peft writes the names of target modules in the order of a set, which differs from process to process
     config = read_json(folder / CONFIG)
@@ -79,6 +162,7 @@ def save_adapter(loaded: Loaded, folder: Path) -> None:
         name: sorted(value) if name in MODULE_LISTS and value else value for name, value in config.items()
     }
     write_json(folder / CONFIG, ordered)
+    save_vocabulary(loaded, folder)
 
 
 @contextmanager
@@ -98,5 +182,8 @@ def trainable_parameters(loaded: Loaded) -> dict[str, nn.Parameter]:
 
 
 def is_embedding(name: str) -> bool:
-    """Whether a trainable parameter belongs to the embeddings or the output head (its own learning rate)."""
-    return "lora_" not in name and ("embed_tokens" in name or "lm_head" in name)
+    """Whether a trainable parameter belongs to the embeddings or the output head (its own learning rate).
+
+    Low-rank factors of them and rows of new pieces count; adapters of other layers do not.
+    """
+    return not EMBEDDING_NAMES.isdisjoint(name.split("."))

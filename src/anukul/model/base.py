@@ -16,8 +16,11 @@ from anukul.rundir import commit_of, commits_of, hash_model
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
-def load_base(settings: ModelSettings) -> Loaded:
-    """Load base weights and tokenizer; raise UserError where the folder is not a usable base."""
+def load_base(settings: ModelSettings, device: torch.device | None = None) -> Loaded:
+    """Load base weights and tokenizer; raise UserError where the folder is not a usable base.
+
+    `device` is where the weights are held; default: this process's own.
+    """
     _quiet()
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging as transformers_logging
@@ -27,7 +30,7 @@ def load_base(settings: ModelSettings) -> Loaded:
     # a branch may move while we load: all of the base comes from the commit that it stands for now
     commits = commits_of(settings)
     tokenizer = load_tokenizer(settings, commits.tokenizer)
-    device = pick_device()
+    device = device or pick_device()
     compute_dtype = DTYPES[settings.compute_dtype]
     quantization = nf4.quantization_config(compute_dtype) if settings.quantization == "nf4" else None
     try:
@@ -41,8 +44,8 @@ def load_base(settings: ModelSettings) -> Loaded:
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"model.path: {settings.path}: cannot be loaded: {_first_line(error)}") from None
-    if settings.quantization == "nf4" and device.type == "cpu":
-        nf4.cache_dequantized(model, compute_dtype)
+    if settings.quantization == "nf4":
+        nf4.settle(model, settings.dequantize, compute_dtype)
     model.to(device)
     model.eval()
     model.requires_grad_(False)

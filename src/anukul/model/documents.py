@@ -2,12 +2,13 @@
 
 A packed row holds many short documents. A mask over the whole row makes attention pay for the square of the row and
 then throw most of it away; here documents of like length stand together in a padded batch and attention is plainly
-causal, which needs no mask: what pads a document comes after it, and nobody looks ahead.
+causal, which needs no mask: what pads a document comes after it, and nobody looks ahead. On CUDA in half precision a
+kernel for documents of any length takes the rows as they lie.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,8 @@ class Documents:
     source: Tensor  # [laid out cells] int64: the packed cell that each is read from; any cell for padding
     padding: Tensor  # [laid out cells, 1] bool
     place: Tensor  # [packed cells] int64: the laid out cell of each
+    ends: Tensor  # [documents + 1] int32: 0, then the packed cell after each document
+    longest: int  # tokens of the longest document
 
     @classmethod
     def of(cls, lengths: Sequence[int], device: torch.device) -> "Documents":
@@ -64,13 +67,27 @@ class Documents:
             torch.from_numpy(joined.clip(min=0)).to(device),
             torch.from_numpy(joined < 0).unsqueeze(1).to(device),
             torch.from_numpy(place).to(device),
+            torch.from_numpy(np.cumsum([0, *lengths]).astype(np.int32)).to(device),
+            max(lengths),
         )
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> "Documents":
+        """The same with every tensor changed, such as moved."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        changed: dict[str, Any] = {n: change(v) for n, v in values.items() if isinstance(v, Tensor)}
+        return replace(self, **changed)
 
 
 @contextmanager
-def packed_attention(loaded: Loaded) -> Iterator[None]:
-    """Let the model attend within documents in the block; every forward must then be given its `Documents`."""
-    with attention_function(loaded, NAME, _attend, lambda *_, **__: None):
+def packed_attention(loaded: Loaded, compiled: bool = False) -> Iterator[None]:
+    """Let the model attend within documents in the block; every forward must then be given its `Documents`.
+
+    With `compiled` parts of the layers attention stays outside what is compiled: its shapes differ in every batch.
+    """
+    attend: Callable[..., Any] = _attend
+    if compiled:
+        attend = torch.compiler.disable(_attend)  # type: ignore[no-untyped-call]  # torch's decorator
+    with attention_function(loaded, NAME, attend, lambda *_, **__: None):
         yield
 
 
@@ -100,6 +117,9 @@ def _attend(
     # rotary embeddings leave queries and keys in fp32 where autocast gives the values in bf16
     query, key = query.to(value.dtype), key.to(value.dtype)
     with torch.autocast(query.device.type, enabled=False):
+        if takes_any_length(query.device, query.dtype):
+            packed = _as_they_lie(query, key, value, layout, scale, sliding_window)
+            return packed.view(rows, context, *packed.shape[1:]), None
         laid = [_lay_out(_by_cell(states), layout) for states in (query, key, value)]
         attended, start = [], 0
         for count, length in layout.buckets:
@@ -111,6 +131,38 @@ def _attend(
             start = cells.stop
         packed = _put_back(torch.cat(attended), layout)
     return packed.view(rows, context, *packed.shape[1:]), None
+
+
+def takes_any_length(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether torch's kernel for documents of any length runs here: FlashAttention, from Ampere on."""
+    return (
+        device.type == "cuda"
+        and dtype in (torch.float16, torch.bfloat16)
+        and torch.cuda.get_device_capability(device) >= (8, 0)
+    )
+
+
+def _as_they_lie(
+    query: Tensor, key: Tensor, value: Tensor, layout: Documents, scale: float, window: int | None
+) -> Tensor:
+    """Causal attention within the documents without laying them out; `[packed cells, heads, size]`."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    attended = varlen_attn(
+        _by_cell(query).contiguous(),
+        _by_cell(key).contiguous(),
+        _by_cell(value).contiguous(),
+        layout.ends,
+        layout.ends,
+        layout.longest,
+        layout.longest,
+        scale=scale,
+        # tokens seen to the left beside oneself, and none to the right
+        window_size=(-1 if window is None else window - 1, 0),
+        enable_gqa=key.shape[1] != query.shape[1],
+    )
+    assert isinstance(attended, Tensor)  # a pair only where more is asked for
+    return attended
 
 
 def _by_cell(states: Tensor) -> Tensor:

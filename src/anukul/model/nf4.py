@@ -1,7 +1,7 @@
 """NF4 with double quantisation through bitsandbytes, on CPU and CUDA."""
 
 import os
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -19,13 +19,58 @@ def quantization_config(compute_dtype: torch.dtype) -> Any:
     )
 
 
+# A GPU must keep this share of its memory free for training once it holds the dequantised weights: an 8B base is then
+# cached (16 GB) from 32 GB on, where an adapter of rank 128 with its moments and activations still fits.
+FREE_SHARE = 0.5
+
+
+def settle(model: nn.Module, choice: Literal["auto", "cached", "never"], dtype: torch.dtype) -> int:
+    """Dequantise every 4-bit layer once, or leave all to bitsandbytes, as asked; return how many were dequantised.
+
+    `auto` caches on a CPU, and on a GPU where `FREE_SHARE` of its memory stays free. The numbers are the same.
+    """
+    device = next(model.parameters()).device
+    if choice == "auto":
+        choice = "cached" if device.type == "cpu" or _has_room(model, dtype, device) else "never"
+    if choice == "cached":
+        return cache_dequantized(model, dtype)
+    if device.type == "cpu":
+        _keep_layout(model)
+    return 0
+
+
+def _has_room(model: nn.Module, dtype: torch.dtype, device: torch.device) -> bool:
+    free, whole = torch.cuda.mem_get_info(device)
+    return free - growth(model, dtype) >= FREE_SHARE * whole
+
+
+def growth(model: nn.Module, dtype: torch.dtype) -> int:
+    """Return by how many bytes the 4-bit layers grow when they are dequantised to `dtype`."""
+    import bitsandbytes as bnb
+
+    layers = [module for module in model.modules() if isinstance(module, bnb.nn.Linear4bit)]
+    dense: int = sum(layer.in_features * layer.out_features for layer in layers) * dtype.itemsize
+    held: int = sum(layer.weight.numel() * layer.weight.element_size() for layer in layers)
+    return dense - held
+
+
+def _keep_layout(model: nn.Module) -> None:
+    """Keep bitsandbytes on a CPU from repacking weights at the first forward in eval mode.
+
+    Repacking fails on widths that are no multiple of 64 and gives evaluation other roundings than training had.
+    """
+    import bitsandbytes as bnb
+
+    for module in model.modules():
+        if isinstance(module, bnb.nn.Linear4bit):
+            module.support_avx512bf16_for_cpu = False
+
+
 def cache_dequantized(model: nn.Module, dtype: torch.dtype) -> int:
     """Replace every 4-bit linear layer by a plain one that holds its NF4-rounded weights in `dtype`.
 
     The numbers are those that bitsandbytes computes with (it dequantises to the compute dtype and multiplies), so
     results are bit-identical; what is saved is dequantising on every forward. Returns the number of layers.
-    On the CPU this is the only safe way to evaluate: bitsandbytes 0.50 repacks the weights in place at the first
-    forward in eval mode, which fails on widths that are no multiple of 64 and rounds differently from training.
     """
     import bitsandbytes as bnb
     from bitsandbytes.functional import dequantize_4bit

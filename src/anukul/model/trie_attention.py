@@ -22,7 +22,7 @@ NAME = "anukul_trie"
 # On a CPU, up to so many scores at once, two matrix products and a softmax beat the fused kernel with a mask.
 PRODUCTS = 1 << 25
 FLEX_DEVICES = {"cuda"}
-State = tuple[Tensor, Tensor]  # keys and values, each [key_value_heads, room, size]
+State = tuple[Tensor, Tensor]  # keys and values, each [key_value_heads, tokens, size]
 
 
 @dataclass(slots=True)
@@ -34,7 +34,7 @@ class Lane:
     depths: Tensor  # [slice] int64
     path: Tensor  # [path] int64, the ancestors that came in earlier slices, by depth
     path_ends: Tensor  # [path] int64
-    room: int  # tokens of path and slice that the tree needs at most; 0 where nothing leads to or from this slice
+    place: int  # where the tree's path stands among those of the wave; -1 where nothing leads to or from this slice
     stays: int  # how much of the path leads to the next slice
     moves: Tensor  # [next path - stays] int64, which of path + slice follow it there
     biases: dict[tuple[int | None, int], Tensor] = field(
@@ -44,10 +44,11 @@ class Lane:
 
 @dataclass(slots=True)
 class Walk:
-    """One forward over a slice of every tree; attention carries `paths`, of each lane by layer."""
+    """One forward over a slice of every tree; attention writes the paths' keys and values to `carried`, by layer."""
 
     lanes: list[Lane]
-    paths: list[dict[int, State]]
+    carried: dict[int, State]
+    room: int  # tokens of path and slice of all trees of the wave at most
     masks: dict[int | None, Any] = field(
         default_factory=dict
     )  # FlexAttention's block masks, by sliding window
@@ -113,9 +114,16 @@ def _attend(
     states: list[State] = []
     start = 0
     with torch.autocast(query.device.type, enabled=False):
-        for lane, path in zip(layout.lanes, layout.paths, strict=True):
+        if layer not in layout.carried and layout.room:
+            # one block for all trees: many small ones would leave the memory in pieces
+            layout.carried[layer] = (
+                key.new_empty(key.shape[0], layout.room, key.shape[2]),
+                value.new_empty(value.shape[1], layout.room, value.shape[3]),
+            )
+        for lane in layout.lanes:
             stop = start + len(lane.nodes)
-            keys, values = _joined(lane, path, layer, key[:, start:stop], value[0, :, start:stop])
+            new = key[:, start:stop], value[0, :, start:stop]
+            keys, values = new if lane.place < 0 else _joined(lane, layout.carried[layer], new)
             if together:
                 states.append((keys, values))
             else:
@@ -123,28 +131,22 @@ def _attend(
             start = stop
         if together:
             output = _flex(query, states, layout, scale, sliding_window)
-        for lane, path in zip(layout.lanes, layout.paths, strict=True):
+        for lane in layout.lanes:
             if len(lane.moves):
-                for held in path[layer]:
-                    held[:, lane.stays : lane.stays + len(lane.moves)] = held[:, lane.moves]
+                first = lane.place + lane.stays
+                for held in layout.carried[layer]:
+                    held[:, first : first + len(lane.moves)] = held[:, lane.place + lane.moves]
     return output.unsqueeze(0), None
 
 
-def _joined(lane: Lane, path: dict[int, State], layer: int, key: Tensor, value: Tensor) -> State:
+def _joined(lane: Lane, carried: State, new: State) -> State:
     """Write a slice's keys and values behind those of its path; return both together."""
-    if not lane.room:
-        return key, value
-    if layer not in path:
-        path[layer] = (
-            key.new_empty(key.shape[0], lane.room, key.shape[2]),
-            value.new_empty(value.shape[0], lane.room, value.shape[2]),
-        )
-    start = len(lane.path)
-    stop = start + len(lane.nodes)
-    for held, new in zip(path[layer], (key, value), strict=True):
-        held[:, start:stop] = new
-    keys, values = path[layer]
-    return keys[:, :stop], values[:, :stop]
+    behind = lane.place + len(lane.path)
+    stop = behind + len(lane.nodes)
+    for held, states in zip(carried, new, strict=True):
+        held[:, behind:stop] = states
+    keys, values = carried
+    return keys[:, lane.place : stop], values[:, lane.place : stop]
 
 
 def _flex(query: Tensor, states: list[State], walk: Walk, scale: float, window: int | None) -> Tensor:

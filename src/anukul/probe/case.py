@@ -61,12 +61,10 @@ def study(loaded: Loaded, case: CaseStudy) -> dict[str, Any]:
     """
     sentence, query, key = find_words(case)
     later, earlier = max(query, key), min(query, key)  # only the later one can attend
-    aligned = align(sentence, loaded.tokenizer, loaded.prefix_id)
-    _check(loaded, aligned, later, earlier)
     seen = {}
     with loaded.base_only():
-        seen["base"] = _word_maps(loaded, aligned)
-    seen["adapted"] = _word_maps(loaded, aligned)
+        seen["base"] = _maps(loaded, sentence, later, earlier)
+    seen["adapted"] = _maps(loaded, sentence, later, earlier)
     attention = {name: maps[:, :, later, earlier] for name, (maps, _) in seen.items()}
     change = attention["adapted"] - attention["base"]
     layer, head = (int(i) for i in np.unravel_index(int(np.abs(change).argmax()), change.shape))
@@ -88,6 +86,13 @@ def study(loaded: Loaded, case: CaseStudy) -> dict[str, Any]:
         }
     result["head"] = {"layer": layer, "head": head, "change": float(change[layer, head])}
     return result
+
+
+def _maps(loaded: Loaded, sentence: Sentence, later: int, earlier: int) -> tuple[Floats, Floats]:
+    """The maps of the model in the state that it is in, by its own tokenizer."""
+    aligned = align(sentence, loaded.tokenizer, loaded.prefix_id)
+    _check(loaded, aligned, later, earlier)
+    return _word_maps(loaded, aligned)
 
 
 def _check(loaded: Loaded, aligned: Aligned, later: int, earlier: int) -> None:

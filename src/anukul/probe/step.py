@@ -51,7 +51,7 @@ def run(config: RunConfig, root: Path) -> Result:
     groups, rare = heads.groups_of(table, settings.min_arcs, settings.relations)
     _say_rare(settings, treebank, groups, rare, work)
     batches = _batches(work.items, settings.batch_sentences)
-    _observe_all(loaded, work.items, batches, folder / "parts")
+    _observe_all(loaded, work, batches, folder / "parts")
     return _write(config, settings, folder, work, table, groups, rare, batches)
 
 
@@ -59,26 +59,31 @@ def run(config: RunConfig, root: Path) -> Result:
 class Work:
     """The sentences to run, and how many sentences and arcs cannot be."""
 
-    items: list[Prepared]
+    items: list[Prepared]  # cut into tokens as the adapted model reads them
+    base_items: list[Prepared]  # the same sentences and arcs, as the base reads them
     too_long: int
     unaligned: int
 
 
 def prepare(sentences: Sequence[Sentence], loaded: Loaded, relations: tuple[str, ...]) -> Work:
-    """Tokenise; keep sentences that fit the window, and arcs whose words both have a token."""
-    items = []
+    """Tokenise; keep sentences that fit the window, and arcs whose words both have a token, in both models."""
+    items, base_items = [], []
     too_long = unaligned = 0
     for sentence in sentences:
-        aligned = align(sentence, loaded.tokenizer, loaded.prefix_id)
-        if len(aligned.ids) > loaded.max_positions:
+        aligned = of_base = align(sentence, loaded.tokenizer, loaded.prefix_id)
+        if loaded.vocabulary is not None:
+            of_base = align(sentence, loaded.base_tokenizer, loaded.prefix_id)
+        if max(len(aligned.ids), len(of_base.ids)) > loaded.max_positions:
             too_long += 1
             continue
         wanted = [arc for arc in arcs_of(sentence) if not relations or arc.relation in relations]
-        seen = tuple(arc for arc in wanted if min(aligned.last[arc.query], aligned.last[arc.key]) >= 0)
+        last = np.minimum(aligned.last, of_base.last)
+        seen = tuple(arc for arc in wanted if min(last[arc.query], last[arc.key]) >= 0)
         unaligned += len(wanted) - len(seen)
         if seen:
             items.append(Prepared(aligned, seen))
-    return Work(items, too_long, unaligned)
+            base_items.append(Prepared(of_base, seen))
+    return Work(items, base_items, too_long, unaligned)
 
 
 def _check_relations(settings: ProbeSettings, treebank: Path, sentences: Sequence[Sentence]) -> None:
@@ -135,12 +140,11 @@ def _part(parts: Path, model: str, number: int) -> Path:
     return parts / f"{model}-{number:06d}.npz"
 
 
-def _observe_all(
-    loaded: Loaded, items: Sequence[Prepared], batches: Sequence[list[int]], parts: Path
-) -> None:
+def _observe_all(loaded: Loaded, work: Work, batches: Sequence[list[int]], parts: Path) -> None:
     """Write the part of every model and batch that is not there yet."""
-    with progress.bar("probe", len(MODELS) * len(items), "sentences") as bar:
+    with progress.bar("probe", len(MODELS) * len(work.items), "sentences") as bar:
         for model in MODELS:
+            items = work.base_items if model == "base" else work.items
             with loaded.base_only() if model == "base" else nullcontext():
                 for number, batch in enumerate(batches):
                     path = _part(parts, model, number)

@@ -87,6 +87,8 @@ def _names(config: RunConfig) -> dict[str, str]:
         codes |= {text.language for text in config.evaluate.bits_per_byte}
     if config.probe:
         codes.add(config.probe.language)
+    if config.train and config.train.ledger:
+        codes |= {text.language for text in config.train.ledger.probes.bits_per_byte}
     known = set(languages.available())
     return {code: languages.load(code).name for code in sorted(codes & known)}
 

@@ -9,7 +9,7 @@ from anukul.report import palette
 from anukul.report.blocks import Section
 from anukul.report.data import RunData
 from anukul.report.format import count
-from anukul.report.sections import corpus, generation, heads, more, provenance, scores, training
+from anukul.report.sections import corpus, generation, heads, ledger, more, provenance, scores, training
 from anukul.report.summary import answers
 
 
@@ -29,9 +29,11 @@ def sections_of(data: RunData) -> list[Section]:
     """Return the sections after the summary, in order."""
     generated = generation.section(data)
     known = more.section(data)
+    followed = ledger.section(data)
     return [
         corpus.section(data),
         training.section(data),
+        *([followed] if followed else []),
         scores.learned(data),
         scores.forgot(data),
         scores.shots(data),

@@ -196,7 +196,8 @@ def forgot(data: RunData) -> Answer:
         if s.kind == "knowledge" and s.split == "base" and s.metric == "accuracy" and not s.phenomenon
     ]
     claims += [
-        sentence(s, data, f"Facts that the base's own texts state, asked in {data.language(s.language)}") for s in old
+        sentence(s, data, f"Facts that the base's own texts state, asked in {data.language(s.language)}")
+        for s in old
     ]
     tasks = zero_shot([s for s in rows if s.kind == "multiple_choice" and s.role == "forgetting"])
     claims += _group_claims(tasks, data, "forgetting task")

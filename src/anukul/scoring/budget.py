@@ -54,7 +54,7 @@ def _forward(loaded: Loaded, size: int) -> None:
     """One forward of `size` tokens: texts side by side that share nothing."""
     length = min(256, loaded.max_positions)
     generator = np.random.default_rng(0)
-    vocabulary = int(loaded.causal_lm.get_output_embeddings().weight.shape[0])
+    vocabulary = loaded.vocabulary_rows
     rows = generator.integers(0, vocabulary, (max(1, size // length), length + 1)).tolist()
     requests = [Request(tuple(row[:-8]), tuple(row[-8:])) for row in rows]
     trees = [build_tree(requests, [index], loaded.max_positions) for index in range(len(requests))]

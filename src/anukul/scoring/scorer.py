@@ -93,8 +93,8 @@ class Scorer:
 
     @property
     def tokenizer(self) -> Any:
-        """The tokenizer of the model."""
-        return self.loaded.tokenizer
+        """The tokenizer of this state of the model: an adapter may bring pieces that the base does not know."""
+        return self.loaded.tokenizer_of(self.adapter)
 
     @property
     def token_budget(self) -> int:
@@ -115,7 +115,7 @@ class Scorer:
 
     def _plan_padded(self, requests: Sequence[Request]) -> list[tuple[Wave, int]]:
         """The batches of a call, as waves of one tree each; slices of 0 nodes say that they are not walked."""
-        vocabulary = int(self.loaded.causal_lm.get_output_embeddings().weight.shape[0])
+        vocabulary = self.loaded.vocabulary_rows
         tokens = sum(len(window(request, self.loaded.max_positions)) for request in requests)
         self.unique_tokens += tokens
         self.distinct_tokens += tokens
@@ -247,7 +247,7 @@ def costs_of(loaded: Loaded) -> Costs:
     )
     if loaded.device.type == "cuda":
         return Costs(pair=0.3 / hidden, forward=500, lane=20, carried=carried)
-    return Costs(pair=0.4 / hidden, forward=1.6e7 / hidden**2, lane=1e6 / hidden**2, carried=carried)
+    return Costs(pair=0.4 / hidden, forward=1.6e7 / hidden**2, lane=4e6 / hidden**2, carried=carried)
 
 
 def _border(loaded: Loaded) -> int:

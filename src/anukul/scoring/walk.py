@@ -26,8 +26,8 @@ class _Walker:
     by_node: Ints  # [targets], the scored node of each in that order
     last: Ints  # [depths], the newest node at each depth
     path: Ints  # ancestors of the next node, by depth
-    room: int  # tokens of path and slice at most
-    carried: dict[int, State]  # keys and values of the path, by layer
+    room: int  # tokens of path and slice at most; 0 where the tree is one slice
+    place: int = -1  # where its path stands among those of the wave
     at: int = 0
 
 
@@ -39,11 +39,18 @@ def score_wave(
     firsts = np.cumsum([0, *(tree.size for tree in trees)]).tolist()
     walkers = [_start(tree, first, slice_nodes) for tree, first in zip(trees, firsts, strict=False)]
     results = dict(zip((id(walker) for walker in walkers), found, strict=True))
+    room = 0
+    for walker in walkers:
+        if walker.room:
+            walker.place = room
+            room += walker.room
+    carried: dict[int, State] = {}
     while walkers:
         spans = [(walker.at, min(walker.at + slice_nodes, walker.tree.size)) for walker in walkers]
         walk = Walk(
             [_lane(walker, *span, loaded.device) for walker, span in zip(walkers, spans, strict=True)],
-            [walker.carried for walker in walkers],
+            carried,
+            room,
         )
         parts = list(zip(walkers, spans, strict=True))
         ids = np.concatenate([walker.tree.tokens[a:b] for walker, (a, b) in parts])
@@ -67,7 +74,7 @@ def _start(tree: Tree, first: int, slice_nodes: int) -> _Walker:
     empty = np.zeros(0, dtype=np.int64)
     room = deepest + slice_nodes if tree.size > slice_nodes else 0
     last = np.zeros(deepest, dtype=np.int64)
-    return _Walker(tree, first, order, tree.scored[order], last, empty, room, {})
+    return _Walker(tree, first, order, tree.scored[order], last, empty, room)
 
 
 def _lane(walker: _Walker, start: int, stop: int, device: torch.device) -> Lane:
@@ -92,7 +99,7 @@ def _lane(walker: _Walker, start: int, stop: int, device: torch.device) -> Lane:
     )
     tensors = [torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in arrays]
     nodes, ends, at, behind, behind_ends, moving = tensors
-    return Lane(nodes, ends, at, behind, behind_ends, walker.room, stays, moving)
+    return Lane(nodes, ends, at, behind, behind_ends, walker.place, stays, moving)
 
 
 def _score_slice(
@@ -131,7 +138,7 @@ def token_scores(
     """
     device = loaded.device
     distinct, inverse = np.unique(rows, return_inverse=True)
-    vocabulary = int(loaded.causal_lm.get_output_embeddings().weight.shape[0])
+    vocabulary = loaded.vocabulary_rows
     chunk = max(1, LOGIT_ELEMENTS.get(device.type, 1 << 22) // vocabulary)
     block = max(1, BLOCK_ELEMENTS.get(device.type, 1 << 20) // vocabulary)
     values = np.empty(len(targets))

@@ -7,6 +7,8 @@ from anukul.errors import UserError
 from anukul.records import Document, Instruction, Pair, Row, read_rows
 from anukul.train.formats import Example, Formatter
 
+SAMPLE_CHARACTERS = 100_000_000
+
 
 def own_examples(root: Path, stage: Stage, formatter: Formatter) -> list[Example]:
     """The stage's own examples, in the order of its files."""
@@ -24,6 +26,13 @@ def own_examples(root: Path, stage: Stage, formatter: Formatter) -> list[Example
     # what has no translation is read as it stands: nothing of the corpus is lost
     alone = [formatter.text(document) for document in documents if document.id not in paired]
     return formatter.encode([*mixed, *alone])
+
+
+def language_texts(root: Path) -> list[str]:
+    """The corpus's text of the language, evenly thinned to at most `SAMPLE_CHARACTERS`, for learning new pieces."""
+    texts = [document.text for document in _rows(root, "documents", Document)]
+    every = -(-sum(map(len, texts)) // SAMPLE_CHARACTERS) or 1
+    return texts[::every]
 
 
 def replay_examples(root: Path, formatter: Formatter) -> list[Example]:

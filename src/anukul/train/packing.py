@@ -4,8 +4,8 @@ A token sees the earlier tokens of its own example and nothing else, and positio
 that a packed example is computed as it would be alone.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -28,6 +28,50 @@ class Batch:
     predicting: Tensor  # [loss tokens] int64, flat cell index whose hidden state predicts …
     targets: Tensor  # [loss tokens] int64, … this token
     replay: Tensor  # [loss tokens] bool, whether the target is replay
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same on `device`; from pinned memory the copy does not wait for what the device is doing."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pinned(self) -> "Batch":
+        """The same in pinned memory."""
+        return self._each(Tensor.pin_memory)
+
+    def without_loss(self) -> "Batch":
+        """The same with nothing learnt: a pass that only keeps other processes company."""
+        targets, predicting, replay = (part[:0] for part in (self.targets, self.predicting, self.replay))
+        return replace(self, targets=targets, predicting=predicting, replay=replay)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        changed = {name: change(value) for name, value in values.items() if isinstance(value, Tensor)}
+        return replace(self, documents=self.documents.each(change), **changed)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many tokens every example has, by number of the example."""
+
+    tokens: NDArray[np.int64]  # BOS and end token included
+    learnt: NDArray[np.int64]
+    replayed: NDArray[np.int64]  # learnt tokens that are replay
+
+    @classmethod
+    def of(cls, examples: Sequence[Example]) -> "Counts":
+        """Count every example once."""
+        learnt = [int(example.learnt[1:].sum()) for example in examples]
+        replayed = [count if example.replay else 0 for count, example in zip(learnt, examples, strict=True)]
+        lengths = [len(example.ids) for example in examples]
+        return cls(np.array(lengths, np.int64), np.array(learnt, np.int64), np.array(replayed, np.int64))
+
+    def sums(self, rows: Sequence[Sequence[int]]) -> tuple[int, int, int]:
+        """Return (tokens, learnt tokens, learnt replay tokens) of some packed rows."""
+        members = np.array([index for row in rows for index in row], np.int64)
+        return (
+            int(self.tokens[members].sum()),
+            int(self.learnt[members].sum()),
+            int(self.replayed[members].sum()),
+        )
 
 
 def pack(lengths: Sequence[int], context: int, order: Sequence[int]) -> list[list[int]]:
@@ -87,16 +131,13 @@ def collate(
         if cursor < context:
             lengths.append(context - cursor)
     where = np.flatnonzero(learnt)
-    return Batch(
-        ids=torch.from_numpy(ids).to(device),
-        positions=torch.from_numpy(positions).to(device),
-        documents=Documents.of(lengths, device),
-        predicting=torch.from_numpy(where - 1).to(device),
-        targets=torch.from_numpy(ids.reshape(-1)[where]).to(device),
-        replay=torch.from_numpy(replay.reshape(-1)[where]).to(device),
+    cpu = torch.device("cpu")
+    batch = Batch(
+        ids=torch.from_numpy(ids),
+        positions=torch.from_numpy(positions),
+        documents=Documents.of(lengths, cpu),
+        predicting=torch.from_numpy(where - 1),
+        targets=torch.from_numpy(ids.reshape(-1)[where]),
+        replay=torch.from_numpy(replay.reshape(-1)[where]),
     )
-
-
-def loss_tokens(rows: Sequence[Sequence[int]], counts: NDArray[np.int64]) -> int:
-    """Return how many tokens of the rows count in the loss, `counts` being the number for each example."""
-    return int(sum(counts[index] for row in rows for index in row))
+    return batch if device == cpu else batch.to(device)

@@ -63,16 +63,23 @@ def plan_stage(
     lengths = [len(example.ids) for example in examples]
     own_tokens = sum(lengths[: len(fitting)])
     rows: list[list[int]] = []
+    rows_per_step = settings.batch_tokens // context
     remaining = stage.epochs
     while remaining > 0:
         part = min(1.0, remaining)
         remaining -= part
         chosen = rng.permutation(len(fitting))[: max(1, round(part * len(fitting)))]
         tokens = sum(lengths[i] for i in chosen) if part < 1.0 else own_tokens
+        if stage.max_steps is not None and share > 0:
+            # what is cut off after packing is not in proportion: draw no more than the steps will hold
+            room = (stage.max_steps * rows_per_step - len(rows)) * context * (1 - share)
+            held = np.cumsum([lengths[i] for i in chosen])
+            chosen = chosen[: int(np.searchsorted(held, room)) + 1]
+            tokens = int(held[len(chosen) - 1])
+            remaining = remaining if tokens < room else 0.0
         drawn = _draw(lengths, len(fitting), tokens * share / (1 - share), rng)
         order = rng.permutation(np.concatenate([chosen, drawn]).astype(np.int64))
         rows += pack(lengths, context, order.tolist())
-    rows_per_step = settings.batch_tokens // context
     if stage.max_steps is not None:
         rows = rows[: stage.max_steps * rows_per_step]
     return StagePlan(examples, rows, rows_per_step, left_out)

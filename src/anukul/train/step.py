@@ -1,15 +1,23 @@
 """The train step: one stage at a time, the adapter of the stage before carried on."""
 
+from functools import partial
 from pathlib import Path
+
+import torch
 
 from anukul.config import RunConfig, Stage, TrainSettings
 from anukul.model.adapter import add_adapter, load_adapter, save_adapter, trainable_parameters
 from anukul.model.base import load_base
+from anukul.model.loaded import Loaded, pick_device
+from anukul.model.sharded import gather_once, make_mesh, shard
+from anukul.model.vocabulary import add_vocabulary
 from anukul.progress import say
 from anukul.rundir import Result, atomic_folder
 from anukul.train.checkpoint import checkpoints
-from anukul.train.data import own_examples, replay_examples
+from anukul.train.data import language_texts, own_examples, replay_examples
+from anukul.train.distributed import Processes, begin_stage
 from anukul.train.formats import Formatter
+from anukul.train.ledger import OUTPUTS, make_ledger
 from anukul.train.loop import train_stage
 from anukul.train.plan import StagePlan, plan_stage
 
@@ -17,20 +25,50 @@ from anukul.train.plan import StagePlan, plan_stage
 def run_stage(config: RunConfig, root: Path, index: int) -> Result:
     """Train stage `index` from the adapter of the stage before (or a new one) and save its adapter.
 
-    Continues from the newest checkpoint of a run that was killed; the result is the same to the bit on the CPU.
+    Continues from the newest checkpoint of a run that was killed; the result is the same to the bit on the CPU. Under
+    `accelerate launch` every process is in here: the first calls the others.
     """
+    processes = begin_stage(config, root, index)
+    with processes.together():
+        return _run_stage(config, root, index, processes)
+
+
+def _run_stage(config: RunConfig, root: Path, index: int, processes: Processes) -> Result:
     settings = config.train
     assert settings is not None
     stage = settings.stages[index]
     folder = root / "train" / stage.name
-    loaded = load_base(config.model)
+    load = partial(_load_sharded, processes=processes) if processes.sharded else _load
+    loaded = load(config, root, index)
+
+    # only now: the adapter may have brought pieces of its own
     share = settings.replay_share_of(stage)
     formatter = Formatter(loaded.tokenizer, loaded.prefix_id, config.language, config.base_language)
     own = own_examples(root, stage, formatter)
     replay = replay_examples(root, formatter) if share > 0 else []
     plan = plan_stage(own, replay, settings, stage, config.seed)
+    count = sum(parameter.numel() for parameter in trainable_parameters(loaded).values())
+    _announce(stage, settings, plan, share, count)
+    ledger = make_ledger(config, root, index, loaded, plan)
+    end = train_stage(loaded, plan, settings, stage, folder, save_adapter, ledger, processes)
 
-    kept = checkpoints(folder)
+    def save() -> None:
+        with atomic_folder(folder / "adapter") as temporary:
+            save_adapter(loaded, temporary)
+
+    processes.main_does(save)
+    outputs = ["adapter", "metrics.jsonl", "audit.json"]
+    rows = {**count_rows(plan, end.steps), "skipped_steps": end.skipped, "trainable_parameters": count}
+    return Result([*outputs, *OUTPUTS] if ledger is not None else outputs, rows)
+
+
+def _load(config: RunConfig, root: Path, index: int, device: torch.device | None = None) -> Loaded:
+    """The base with the adapter that stage `index` goes on from: of its newest checkpoint, the stage before, or new."""
+    settings = config.train
+    assert settings is not None
+    stage = settings.stages[index]
+    loaded = load_base(config.model, device)
+    kept = checkpoints(root / "train" / stage.name)
     if kept:
         load_adapter(loaded, kept[-1] / "adapter", trainable=True)
         say(f"  {stage.name}: going on from {kept[-1].name}")
@@ -38,23 +76,41 @@ def run_stage(config: RunConfig, root: Path, index: int) -> Result:
         load_adapter(loaded, root / "train" / settings.stages[index - 1].name / "adapter", trainable=True)
     else:
         add_adapter(loaded, settings.lora, settings.embeddings, config.seed)
-    count = sum(parameter.numel() for parameter in trainable_parameters(loaded).values())
-    _announce(stage, settings, plan, share, count)
-    if settings.gradient_checkpointing:
-        loaded.model.gradient_checkpointing_enable()
-        loaded.model.enable_input_require_grads()
-
-    train_stage(loaded, plan, settings, stage, folder, save_adapter)
-    with atomic_folder(folder / "adapter") as temporary:
-        save_adapter(loaded, temporary)
-    return Result(["adapter", "metrics.jsonl"], {**count_rows(plan), "trainable_parameters": count})
+        if settings.vocabulary:
+            texts = language_texts(root)
+            add_vocabulary(loaded, settings.vocabulary, texts, config.language, config.base_language)
+    return loaded
 
 
-def count_rows(plan: StagePlan) -> dict[str, int]:
-    """Steps, examples and tokens of a plan, replay counted by itself; tokens include BOS and end tokens."""
-    used = [plan.examples[i] for step in range(plan.steps) for row in plan.step_rows(step) for i in row]
+def _load_sharded(config: RunConfig, root: Path, index: int, processes: Processes) -> Loaded:
+    """The same, the base's frozen weights shared out over the processes.
+
+    It is read into the memory of the machine, not of the GPU, and by one process of a machine at a time.
+    """
+    device = pick_device()
+    mesh = make_mesh(device)
+    if config.model.dequantize == "auto" and device.type == "cuda":
+        # who shares a base out has no memory to spare
+        config = config.model_copy(update={"model": config.model.model_copy(update={"dequantize": "never"})})
+
+    def load() -> Loaded:
+        loaded = _load(config, root, index, torch.device("cpu"))
+        shard(loaded, mesh, device)
+        return loaded
+
+    loaded = processes.in_turns(load)
+    gather_once(loaded)
+    return loaded
+
+
+def count_rows(plan: StagePlan, steps: int) -> dict[str, int]:
+    """Steps, examples and tokens of the first `steps` steps of a plan, replay counted by itself.
+
+    Tokens include BOS and end tokens.
+    """
+    used = [plan.examples[i] for step in range(steps) for row in plan.step_rows(step) for i in row]
     return {
-        "steps": plan.steps,
+        "steps": steps,
         "examples": len(used),
         "tokens": sum(len(example.ids) for example in used),
         "loss_tokens": sum(int(example.learnt[1:].sum()) for example in used),
@@ -64,7 +120,7 @@ def count_rows(plan: StagePlan) -> dict[str, int]:
 
 
 def _announce(stage: Stage, settings: TrainSettings, plan: StagePlan, share: float, count: int) -> None:
-    rows = count_rows(plan)
+    rows = count_rows(plan, plan.steps)
     cells = len(plan.rows[: plan.steps * plan.rows_per_step]) * settings.context
     say(
         f"  {stage.name} ({stage.format}): {rows['examples']:,} examples, {rows['tokens']:,} tokens "

@@ -52,10 +52,10 @@ def generate_all(
     does not change when prompts are added, and is the same for both models.
     """
     check_window(settings, loaded)
-    jobs = _jobs(loaded, settings, prompts)
     target = languages.load(language)
     rows = []
     for model in ("base", "adapted"):
+        jobs = _jobs(loaded, settings, prompts, model)
         made = _make(loaded, settings, jobs, model, seed, cache)
         for job, text in zip(jobs, made, strict=True):
             found = measure(text.text, target)
@@ -83,8 +83,9 @@ def generate_all(
     return rows
 
 
-def _jobs(loaded: Loaded, settings: GenerationSettings, prompts: Sequence[Prompt]) -> list[Job]:
-    encoded = loaded.tokenizer([prompt.text for prompt in prompts], add_special_tokens=False, verbose=False)
+def _jobs(loaded: Loaded, settings: GenerationSettings, prompts: Sequence[Prompt], model: str) -> list[Job]:
+    tokenizer = loaded.tokenizer_of(model == "adapted")
+    encoded = tokenizer([prompt.text for prompt in prompts], add_special_tokens=False, verbose=False)
     ids = [(loaded.prefix_id, *(int(token) for token in row)) for row in encoded["input_ids"]]
     kinds = [("greedy", GREEDY_SEED), *(("sampled", seed) for seed in settings.seeds)]
     return [

@@ -1,5 +1,6 @@
 """Run the tasks through lm-eval: one lm-eval task for each task x shots x seed, scored together."""
 
+import gc
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -155,6 +156,9 @@ def score_variants(lm: AnukulLM, variants: Sequence[Variant], model: str) -> lis
             for index, sample in zip(rows, samples, strict=True):
                 scores = [(float(value), bool(greedy)) for value, greedy in sample["filtered_resps"]]
                 found[variant.name].append(_item(variant, variant.task.items[index], scores, model))
+        # requests, samples and tasks hold one another: left to itself Python keeps those of several parts
+        del tasks, results
+        gc.collect()
     return [item for items in found.values() for item in items]
 
 

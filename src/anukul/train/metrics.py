@@ -1,0 +1,128 @@
+"""What a stage writes down about its steps: metrics.jsonl and TensorBoard."""
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Self
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class StepMetrics:
+    """One line of metrics.jsonl."""
+
+    stage: str
+    step: int  # finished steps, from 1
+    steps: int
+    tokens: int  # seen in this step, padding left out
+    loss_tokens: int
+    replay_loss_tokens: int
+    learning_rate: float
+    loss: float = 0.0  # nats per learnt token
+    gradient_norm: float = 0.0
+    skipped: bool = False  # the step was bad and changed no weight
+    tokens_per_second: float = 0.0
+    seconds: float = 0.0
+
+
+class LateReader:
+    """Brings a step's figures to the host; from a GPU, while it works on the next step.
+
+    Reading a number from a GPU waits for everything that it was given before; a copy into pinned memory that is looked
+    at one step later waits for nothing that is not done anyhow. On a CPU the figures are there at once.
+    """
+
+    def __init__(self, seen: Callable[[StepMetrics], None]) -> None:
+        self.seen = seen
+        self.waiting: tuple[StepMetrics, Tensor, torch.cuda.Event] | None = None
+        self.started = time.monotonic()
+
+    def put(self, known: StepMetrics, figures: Tensor) -> None:
+        """Take the step's loss, gradient norm and whether it was bad, `[3]`; hand on the step before."""
+        if figures.device.type != "cuda":
+            self._hand_on(known, figures)
+            return
+        host = torch.empty(figures.shape, dtype=figures.dtype, pin_memory=True)
+        host.copy_(figures, non_blocking=True)
+        event = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch ships it without annotations
+        event.record()
+        self.flush()
+        self.waiting = known, host, event
+
+    def flush(self) -> None:
+        """Wait for the step that is still out and hand it on."""
+        if self.waiting is not None:
+            known, host, event = self.waiting
+            self.waiting = None
+            event.synchronize()
+            self._hand_on(known, host)
+
+    def restart_clock(self) -> None:
+        """Leave what was done since the last step, such as a reading of the ledger, out of the next step's time."""
+        self.started = time.monotonic()
+
+    def _hand_on(self, known: StepMetrics, figures: Tensor) -> None:
+        loss, norm, bad = figures.tolist()
+        now = time.monotonic()
+        seconds, self.started = now - self.started, now
+        self.seen(
+            replace(
+                known,
+                loss=loss,
+                gradient_norm=norm,
+                skipped=bool(bad),
+                tokens_per_second=known.tokens / seconds,
+                seconds=seconds,
+            )
+        )
+
+
+class MetricsLog:
+    """metrics.jsonl and TensorBoard; on resume, lines of steps after the checkpoint are forgotten."""
+
+    def __init__(self, folder: Path, first: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        path = folder / "metrics.jsonl"
+        folder.mkdir(parents=True, exist_ok=True)
+        kept = []
+        if path.exists():
+            for line in path.read_text(encoding="utf-8").splitlines():
+                # a line torn by a kill is after the checkpoint, hence not wanted
+                if line.endswith("}") and json.loads(line)["step"] <= first:
+                    kept.append(line + "\n")
+        self.file = path.open("w", encoding="utf-8")
+        self.file.writelines(kept)
+        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=first)
+
+    def write(self, metrics: StepMetrics, every: int) -> None:
+        """Log every `every`-th step, the first and the last, and every step that was skipped."""
+        if metrics.step % every and metrics.step not in (1, metrics.steps) and not metrics.skipped:
+            return
+        # a loss that is no number is null: JSON knows no NaN
+        line = {k: None if v != v or v in (math.inf, -math.inf) else v for k, v in asdict(metrics).items()}
+        self.file.write(json.dumps(line, allow_nan=False) + "\n")
+        for name in ("loss", "learning_rate", "gradient_norm", "tokens_per_second"):
+            self.board.add_scalar(name, getattr(metrics, name), metrics.step)
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """Show numbers of a step in TensorBoard, such as a reading of the ledger."""
+        for name, value in values.items():
+            self.board.add_scalar(name, value, step)
+
+    def sync(self) -> None:
+        """Bring what was logged to the disk."""
+        self.file.flush()
+        self.board.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+        self.board.close()
