@@ -1,6 +1,6 @@
 """Training an adapter: anukul against TRL's SFTTrainer, the same examples in the same optimizer steps.
 
-    python benchmarks/train_vs_trl.py [--steps 16] [--rank 32]       58 M Llama in NF4 on the CPU, about 10 minutes
+    python benchmarks/train_vs_trl.py [--steps 16] [--rank 32]       58 M Llama in NF4 on the CPU, under 10 minutes
     python benchmarks/train_vs_trl.py --gpu [--work FOLDER]          Llama-3-8B shape on one GPU; FOLDER takes 16 GB
 
 Data are prompt and completion pairs shaped as those of the translation stage, the prompt not learnt: real parallel
