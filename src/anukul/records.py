@@ -5,7 +5,7 @@ Every step reads what another wrote through these types and never through anothe
 
 import os
 import types
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -199,12 +199,12 @@ def write_rows(path: Path, rows: Iterable[Row], row_type: type[Row]) -> int:
     return len(held)
 
 
-def read_rows(path: Path, row_type: type[Row], columns: Sequence[str] | None = None) -> list[Row]:
-    """Return the rows of a Parquet file as `row_type`; columns not asked for are absent fields' defaults."""
+def read_rows(path: Path, row_type: type[Row]) -> list[Row]:
+    """Return the rows of a Parquet file as `row_type`."""
     import pyarrow.parquet as pq
 
     names = [field.name for field in fields(row_type)]  # type: ignore[arg-type]
-    table = pq.read_table(path, columns=list(columns) if columns else names)
+    table = pq.read_table(path, columns=names)
     data = table.to_pydict()
     return [
         row_type(**dict(zip(names, values, strict=True)))

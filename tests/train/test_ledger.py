@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -433,26 +434,28 @@ def test_no_ledger_is_asked_for(loaded: Loaded, tiny_base: Path, tmp_path: Path)
 
 
 AGREE = """
-import sys, torch
-from pathlib import Path
-from anukul.train.ledger import agreed, is_main
-rank, store = int(sys.argv[1]), sys.argv[2]
-torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
-print(is_main(), agreed({"stop": f"said by {rank}"})["stop"])
-torch.distributed.destroy_process_group()
+import os, sys
+rank, port = sys.argv[1:]
+os.environ |= {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+from anukul.train import ledger
+from anukul.train.distributed import join, leave
+join()
+here = ledger.joined()
+print(here.is_main, here.agree({"stop": f"said by {rank}"})["stop"])
+leave()
 """
 
 
-def test_several_processes_decide_as_the_first(tmp_path: Path) -> None:
+def test_several_processes_decide_as_the_first() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
     started = [
-        subprocess.Popen(
-            [sys.executable, "-c", AGREE, str(rank), str(tmp_path / "store")],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for rank in (0, 1)
+        subprocess.Popen([sys.executable, "-c", AGREE, rank, port], stdout=subprocess.PIPE, text=True)
+        for rank in ("0", "1")
     ]
-    assert [process.communicate(timeout=60)[0].split(maxsplit=1) for process in started] == [
+    assert [process.communicate(timeout=120)[0].split(maxsplit=1) for process in started] == [
         ["True", "said by 0\n"],
         ["False", "said by 0\n"],
     ]

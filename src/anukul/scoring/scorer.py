@@ -126,7 +126,7 @@ class Scorer:
         return [([batch], 0) for batch in batches]
 
     def _follows_tries(self) -> bool:
-        """Whether the model's attention follows a trie; found out once, by scoring three short texts both ways."""
+        """Whether the model's attention follows a trie; found out once, by scoring a few texts both ways."""
         if self.follows is None:
             reason = why_not(self.loaded)
             self.follows = reason is None

@@ -12,16 +12,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-import torch
 
 from anukul.config import LedgerSettings, RunConfig
 from anukul.model.loaded import Loaded
 from anukul.progress import say
 from anukul.rundir import digest, hash_model, read_json, write_atomic, write_json
 from anukul.scoring.scorer import Scorer
+from anukul.train.distributed import joined
+from anukul.train.metrics import lines_until
 from anukul.train.plan import StagePlan
 from anukul.train.probes import Floats, ProbeSet, load_probes, overlaps
 from anukul.train.readings import (
@@ -37,7 +38,6 @@ from anukul.train.readings import (
 )
 
 READINGS, COST, BASE = OUTPUTS = ["ledger.jsonl", "ledger_cost.jsonl", "ledger_base.json"]
-Agreed = TypeVar("Agreed")
 
 
 class Ledger:
@@ -84,12 +84,12 @@ class Ledger:
 
     def resume(self, first: int) -> None:
         """Take up the readings up to step `first`, the checkpoint that training goes on from; forget later ones."""
-        self.readings = [_reading(line) for line in _lines(self.folder / READINGS, first)]
-        self._costs = _lines(self.folder / COST, first)
+        self.readings = [_reading(line) for line in lines_until(self.folder / READINGS, first)]
+        self._costs = lines_until(self.folder / COST, first)
         if self.base.seconds is not None:  # scored by this very process
             scored = {"step": 0, "seconds": self.base.seconds, "trained_seconds": 0.0}
             self._costs = [scored, *(cost for cost in self._costs if cost["step"] > 0)]
-        if is_main():
+        if joined().is_main:
             for name, lines in ((READINGS, [_line(r) for r in self.readings]), (COST, self._costs)):
                 write_atomic(self.folder / name, "".join(json.dumps(line) + "\n" for line in lines))
         self._since = time.monotonic()
@@ -112,7 +112,7 @@ class Ledger:
             compare(probe, before, after, self.seed, self.settings.confidence)
             for probe, before, after in pairs
         )
-        reading = agreed(judge(step, changes, self.readings, self.settings))
+        reading: Reading = joined().agree(judge(step, changes, self.readings, self.settings))
         self.readings.append(reading)
         self._since = time.monotonic()
         cost = {
@@ -121,7 +121,7 @@ class Ledger:
             "trained_seconds": round(trained, 3),
         }
         self._costs.append(cost)
-        if is_main():
+        if joined().is_main:
             _append(self.folder / READINGS, _line(reading))
             _append(self.folder / COST, cost)
             self._say(reading)
@@ -177,7 +177,7 @@ def make_ledger(config: RunConfig, root: Path, index: int, loaded: Loaded, plan:
     tokens = plan.steps * plan.rows_per_step * settings.context
     once = probes.tokens(loaded.max_positions)
     every = cadence(asked.every_steps, plan.steps, once, tokens, asked.max_cost_share)
-    if is_main():
+    if joined().is_main:
         _announce(asked, plan.steps, every, once, tokens, len(probes.requests))
         _warn(config, asked)
     return Ledger(asked, probes, base, folder, every, config.seed)
@@ -186,7 +186,7 @@ def make_ledger(config: RunConfig, root: Path, index: int, loaded: Loaded, plan:
 def _base(config: RunConfig, folders: Sequence[Path], loaded: Loaded, probes: ProbeSet, budget: int) -> Base:
     """Return what the base scores: as it stands in the stage's folder or an earlier stage's, else scored now."""
     key = digest([hash_model(config.model), probes.digest(), budget])
-    held = agreed(_held(folders, key))
+    held = joined().agree(_held(folders, key))
     seconds = None
     if held is None:
         started = time.monotonic()
@@ -194,7 +194,7 @@ def _base(config: RunConfig, folders: Sequence[Path], loaded: Loaded, probes: Pr
         values = probes.score(scorer, "base")
         held = {"key": key, "follows": bool(scorer.follows), "values": [found.tolist() for found in values]}
         seconds = round(time.monotonic() - started, 3)
-    if is_main():
+    if joined().is_main:
         write_json(folders[0] / BASE, held)
     return Base([np.array(found) for found in held["values"]], held["follows"], budget, seconds)
 
@@ -206,25 +206,6 @@ def _held(folders: Sequence[Path], key: str) -> dict[str, Any] | None:
             if found["key"] == key:
                 return found
     return None
-
-
-def is_main() -> bool:
-    """Whether this process writes: the only one, or the first of several."""
-    return not _several() or torch.distributed.get_rank() == 0
-
-
-def agreed(value: Agreed) -> Agreed:
-    """Return the first process's value, so that several processes decide alike."""
-    if not _several():
-        return value
-    held: list[Any] = [value]
-    torch.distributed.broadcast_object_list(held, src=0)
-    found: Agreed = held[0]
-    return found
-
-
-def _several() -> bool:
-    return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
 def _announce(asked: LedgerSettings, steps: int, every: int, once: int, tokens: int, requests: int) -> None:
@@ -261,20 +242,6 @@ def _line(reading: Reading) -> dict[str, Any]:
 def _reading(line: dict[str, Any]) -> Reading:
     changes = tuple(Change(**change) for change in line["changes"])
     return Reading(line["step"], changes, line["within"], line["best"], line["stop"])
-
-
-def _lines(path: Path, first: int) -> list[dict[str, Any]]:
-    """Return the lines of steps up to `first`; one torn by a kill is of a later step."""
-    if not path.exists():
-        return []
-    found = []
-    for text in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        if not text.endswith("}\n"):
-            break
-        line = json.loads(text)
-        if line["step"] <= first:
-            found.append(line)
-    return found
 
 
 def _append(path: Path, line: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -82,6 +82,20 @@ class LateReader:
         )
 
 
+def lines_until(path: Path, first: int) -> list[dict[str, Any]]:
+    """Return the JSON lines of steps up to `first`; one torn by a kill is of a later step."""
+    if not path.exists():
+        return []
+    found = []
+    for text in path.read_text(encoding="utf-8").splitlines(keepends=True):
+        if not text.endswith("}\n"):
+            break
+        line: dict[str, Any] = json.loads(text)
+        if line["step"] <= first:
+            found.append(line)
+    return found
+
+
 class MetricsLog:
     """metrics.jsonl and TensorBoard; on resume, lines of steps after the checkpoint are forgotten."""
 
@@ -90,12 +104,7 @@ class MetricsLog:
 
         path = folder / "metrics.jsonl"
         folder.mkdir(parents=True, exist_ok=True)
-        kept = []
-        if path.exists():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                # a line torn by a kill is after the checkpoint, hence not wanted
-                if line.endswith("}") and json.loads(line)["step"] <= first:
-                    kept.append(line + "\n")
+        kept = [json.dumps(line) + "\n" for line in lines_until(path, first)]
         self.file = path.open("w", encoding="utf-8")
         self.file.writelines(kept)
         self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=first)
