@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from memory import peak_mib
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32)
 SAMPLE = 96  # requests on which HFLM's batch size is chosen
@@ -138,7 +138,7 @@ def run_engine(options: argparse.Namespace, folder: Path) -> None:
         correct += [item.correct for item in items]
     report |= {"seconds": seconds, "tokens": tokens, "distinct": distinct, "alone": alone}
     report |= {"accuracy": float(np.mean(correct)), "requests": len(values)}
-    report["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    report["peak_mib"] = peak_mib()
     np.save(folder / f"{options.engine}.npy", np.array(values))
     print(json.dumps(report), flush=True)
 

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 
 from anukul.train.plan import StagePlan
-from training_setup import Clock, Job, learnt_tokens, make_plan, peak_mib, resident_mib
+from memory import peak_mib, resident_mib
+from training_setup import Clock, Job, learnt_tokens, make_plan
 from training_trl import counting, own_rows, sft_trainer
 
 SAMPLE_ROWS = 8  # in a step of the sample
