@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from memory import peak_mib
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32)
