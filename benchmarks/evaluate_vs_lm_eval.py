@@ -21,15 +21,10 @@ from typing import Any
 import numpy as np
 
 from memory import peak_mib
+from models import VOCABULARY, llama_58m
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32)
 SAMPLE = 96  # requests on which HFLM's batch size is chosen
-HIDDEN, LAYERS, HEADS, VOCABULARY = (
-    512,
-    8,
-    8,
-    32_000,
-)  # 58 M parameters, input and output embeddings of their own
 
 
 def tasks(real: Path, items: int) -> list[Any]:
@@ -69,13 +64,11 @@ def make_model(options: argparse.Namespace, folder: Path) -> None:
     from anukul.config import LoraSettings
     from anukul.model.adapter import add_adapter, save_adapter, trainable_parameters
     from anukul.model.base import load_base
-    from anukul.model.build import build_llama, save_base, train_tokenizer
+    from anukul.model.build import save_base, train_tokenizer
 
     texts = sorted({text for variant in variants(options) for text in _texts(variant)})
     tokenizer = train_tokenizer(texts, VOCABULARY, 2048)
-    model = build_llama(VOCABULARY, HIDDEN, LAYERS, HEADS, 0, max_positions=2048, tied=False).to(
-        torch.bfloat16
-    )
+    model = llama_58m().to(torch.bfloat16)
     save_base(model, tokenizer, folder / "base")
     loaded = load_base(settings(folder))
     add_adapter(loaded, LoraSettings(rank=16, alpha=16), "frozen", 0)

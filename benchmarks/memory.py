@@ -21,3 +21,11 @@ def peak_mib() -> float:
         return torch.cuda.max_memory_allocated() / 2**20
     status = Path("/proc/self/status").read_text().split("VmHWM:")[1]
     return int(status.split()[0]) / 1024
+
+
+def restart_peak() -> None:
+    """Let the peak be counted anew from what is held now."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        Path("/proc/self/clear_refs").write_text("5")  # proc(5): resets the high water mark

@@ -13,8 +13,8 @@ import torch
 
 from anukul.config import ModelSettings, Stage, TrainSettings
 from anukul.train.plan import StagePlan
+from models import VOCABULARY, llama_58m
 
-HIDDEN, LAYERS, HEADS, VOCABULARY = 512, 8, 8, 32_000  # 58 M parameters, embeddings and head of their own
 DOCUMENT = 12_000  # characters of a document, where text is trained on
 
 
@@ -157,11 +157,8 @@ def prepare(job: Job) -> dict[str, Any]:
 
 def _random_model(base: str) -> Any:
     """The base by name: 58 M parameters, the 8B shape, or that shape made tiny."""
-    from anukul.model.build import build_llama
-
     if base == "58m":
-        model = build_llama(VOCABULARY, HIDDEN, LAYERS, HEADS, 0, max_positions=8192, tied=False)
-        return model.to(torch.bfloat16)
+        return llama_58m(8192).to(torch.bfloat16)
     from importlib import resources
 
     from transformers import AutoConfig, AutoModelForCausalLM

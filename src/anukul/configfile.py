@@ -243,6 +243,9 @@ def input_files(config: RunConfig) -> list[tuple[str, str]]:
             files.append(("evaluate.agreement", config.evaluate.agreement))
     if config.probe:
         files.append(("probe.treebank", config.probe.treebank))
+        files += [(f"probe.pairs.{i}.path", found.path) for i, found in enumerate(config.probe.pairs)]
+        if config.probe.knockout and config.probe.knockout.held_out:
+            files.append(("probe.knockout.held_out.path", config.probe.knockout.held_out.path))
     return files
 
 

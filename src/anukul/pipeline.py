@@ -24,6 +24,7 @@ from anukul.rundir import (
     StaleStepError,
     StepFolder,
     StepKey,
+    digest,
     hash_model,
     hash_path,
     lock,
@@ -314,7 +315,14 @@ def _harness(name: str) -> str:
 
 def _probe_inputs(config: RunConfig, root: Path) -> dict[str, str]:
     assert config.probe is not None
-    return {**_adapter(config, root), "treebank": hash_path(resolve(config.probe.treebank))}
+    hashes = {**_adapter(config, root), "treebank": hash_path(resolve(config.probe.treebank))}
+    for found in config.probe.pairs:
+        hashes[f"pairs.{found.name}"] = hash_path(resolve(found.path))
+    for text in config.probe.held_out(config.evaluate):
+        # which lines are read is said in another section, where they are evaluate's
+        lines = [hash_path(resolve(text.path)), text.skip, text.limit]
+        hashes[f"knockout.{text.name}"] = digest(lines)
+    return hashes
 
 
 def _report_inputs(config: RunConfig, root: Path) -> dict[str, str]:

@@ -3,6 +3,7 @@
 Every step reads what another wrote through these types and never through another step's code.
 """
 
+import math
 import os
 import types
 from collections.abc import Iterable
@@ -164,9 +165,9 @@ class Translation:
 class HeadScore:
     """One attention head on one relation, in probe/heads.parquet."""
 
-    model: str  # base | adapted
+    model: str  # base | adapted | random-0 … (the same architecture with random weights)
     relation: str
-    direction: str  # which end of the arc is later and attends: dependent | head
+    direction: str  # which end of the arc is later and attends: dependent | head; both: the two pooled
     half: str  # selection | report | all: which sentences were counted
     layer: int
     head: int
@@ -177,6 +178,91 @@ class HeadScore:
     offset: int  # that offset in words, negative: earlier
     low: float  # interval of accuracy, clustered by sentence
     high: float
+    uniform: float = math.nan  # accuracy of a guess among the earlier words
+    permuted: float = math.nan  # accuracy of this head with the arcs permuted and their offsets kept
+    p: float = (
+        math.nan
+    )  # that it knows no more than positions: max-statistic over heads; NaN where not tested
+    significant: bool = False  # by that p, after correction over relations and directions
+
+
+@dataclass(slots=True)
+class PairScore:
+    """One minimal pair, in probe/pairs.parquet: a row per model x pair."""
+
+    model: str  # base | adapted
+    set: str  # the name in probe.pairs
+    language: str
+    pair: str
+    phenomenon: str
+    distance: int  # words between the word that demands the form and the word that differs; -1: not known
+    attractor: str | None  # a word that would demand the wrong form; "": there is none; None: not known
+    cluster: str  # pairs made from one frame
+    good: str
+    bad: str
+    good_nats: float  # log-likelihood of the whole sentence
+    bad_nats: float
+    good_bytes: int
+    bad_bytes: int
+    correct: bool  # whether the good sentence is the likelier one
+
+
+@dataclass(slots=True)
+class HeadChange:
+    """What became of one head on one relation, base against adapted on all arcs, in probe/changes.parquet."""
+
+    relation: str
+    direction: str
+    layer: int
+    head: int
+    n: int  # arcs
+    sentences: int
+    base: float  # accuracy
+    adapted: float
+    change: float  # adapted minus base
+    low: float  # interval of the change, clustered by sentence
+    high: float
+    arcs_gained: int
+    arcs_lost: int
+    sentences_gained: int  # those whose arcs gained more than they lost
+    sentences_lost: int
+    p: float  # McNemar's exact test by sentence
+    q: float  # over every head on every relation and direction
+    verdict: str  # gained | lost | ""
+
+
+@dataclass(slots=True)
+class Silenced:
+    """What silencing a set of heads did, in probe/knockout.parquet: a row per model x how x set x phenomenon.
+
+    Before is the intact model on the same pairs and texts. Drops are before minus after, so that harm is positive;
+    NaN where nothing of the kind was scored.
+    """
+
+    model: str  # base | adapted
+    how: str  # uniform | zero | mean
+    kind: str  # selected: the heads found | single: one of them | other: another head of its layer | random: a set
+    number: int  # of the set within its kind, from 0
+    layers: list[int]  # of the silenced heads
+    heads: list[int]  # beside them, in the same order
+    phenomenon: str  # "" for all pairs
+    pairs: int
+    accuracy_before: float  # share of pairs whose good sentence is the likelier one
+    accuracy: float
+    drop: float
+    low: float  # interval of the drop, clustered by the pairs' lexical frames
+    high: float
+    margin_before: float  # mean log-likelihood of the good sentence less that of the bad one, nats
+    margin: float
+    margin_drop: float
+    margin_low: float
+    margin_high: float
+    texts: int  # held-out lines
+    bits_per_byte_before: float
+    bits_per_byte: float
+    rise: float  # of bits per byte: after minus before
+    rise_low: float
+    rise_high: float
 
 
 def write_rows(path: Path, rows: Iterable[Row], row_type: type[Row]) -> int:

@@ -96,6 +96,12 @@ def test_minimal_pairs_are_a_task(tmp_path: Path) -> None:
         (("She goes.", "She go."), "sv", 0, ""),
         (("I go.", "I goes."), "unnamed", 0, ""),
     ]
+    blimp = {"sentence_good": "He went.", "sentence_bad": "He goed.", "UID": "irregular_past", "pairID": "7"}
+    path.write_text(json.dumps(blimp), encoding="utf-8")
+    (item,) = load(path).items
+    assert (item.id, item.continuations, item.phenomenon, item.is_pair) == (
+        "irregular_past/7", ("He went.", "He goed."), "irregular_past", True,
+    )  # fmt: skip
     path.write_text("\n".join(map(json.dumps, [lines[0], *rows("x", 1)])), encoding="utf-8")
     with pytest.raises(UserError, match=r"minimal pairs .* cannot be one task"):
         load(path)

@@ -4,6 +4,7 @@ The language: `d` stands before every noun, a noun `n3` is the subject of the ve
 `a` to `f` are fillers that hang on the verb without pattern.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from anukul.model.build import BOS, EOS, PAD, build_llama, save_base
 PAIRS = 8
 FILLERS = "abcdef"
 WORDS = [BOS, EOS, PAD, "d", *FILLERS, *(f"n{i}" for i in range(PAIRS)), *(f"v{i}" for i in range(PAIRS))]
+SPARE = [f"x{i}" for i in range(100 - len(WORDS))]  # never written: a scorer tries itself on a hundred tokens
 HIDDEN, HEADS, SIZE = 64, 4, 16
 SUBJECT = (1, 2)  # layer, head that finds the subject of a verb
 PREVIOUS = (0, 3)  # layer, head that looks one token back
+THIRD = (0, 1)  # layer, head that looks three tokens back, where a test plants it
 
 
 def word_tokenizer() -> Any:
@@ -25,7 +28,7 @@ def word_tokenizer() -> Any:
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    core = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token=PAD))
+    core = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS + SPARE)}, unk_token=PAD))
     core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return PreTrainedTokenizerFast(tokenizer_object=core, bos_token=BOS, eos_token=EOS, pad_token=PAD)
 
@@ -33,7 +36,7 @@ def word_tokenizer() -> Any:
 def plain_model() -> Any:
     """Random weights, but dimension 0 of every embedding is 1 and each noun and verb has a dimension of its own."""
     model = build_llama(
-        len(WORDS), HIDDEN, layers=2, heads=HEADS, key_value_heads=HEADS, seed=5, max_positions=64
+        len(WORDS + SPARE), HIDDEN, layers=2, heads=HEADS, key_value_heads=HEADS, seed=5, max_positions=64
     )
     # so slow a rotation in half of the frequencies that content is compared over any distance
     model.config.rope_parameters["rope_theta"] = 1e9
@@ -58,25 +61,58 @@ def subject_weights() -> tuple[torch.Tensor, torch.Tensor]:
     return query, key
 
 
-def plant_previous(model: Any) -> None:
-    """Make head PREVIOUS attend to the token before, by the phase between query and key in the rotation."""
-    attention = model.model.layers[PREVIOUS[0]].self_attn
-    rows = slice(PREVIOUS[1] * SIZE, (PREVIOUS[1] + 1) * SIZE)
+def plant_offset(model: Any, layer: int, head: int, back: int) -> None:
+    """Make a head attend to the token `back` before, by the phase between query and key in the rotation."""
+    attention = model.model.layers[layer].self_attn
+    rows = slice(head * SIZE, (head + 1) * SIZE)
     query, key = attention.q_proj.weight.data[rows], attention.k_proj.weight.data[rows]
     query.zero_()
     key.zero_()
     half = SIZE // 2
     frequencies = 1e9 ** (-torch.arange(half) / half)
-    # q at i is turned by i·f, k at j by j·f: their product is largest where i - j - 1 = 0
-    query[:half, 0] = 6.0 * torch.cos(-frequencies)
-    query[half:, 0] = 6.0 * torch.sin(-frequencies)
+    # q at i is turned by i·f, k at j by j·f: their product is largest where i - j - back = 0
+    query[:half, 0] = 6.0 * torch.cos(-back * frequencies)
+    query[half:, 0] = 6.0 * torch.sin(-back * frequencies)
     key[:half, 0] = 6.0
 
 
+def plant_copy(model: Any) -> None:
+    """Make head SUBJECT say which noun it looks at, so loudly that the model would write it next."""
+    attention = model.model.layers[SUBJECT[0]].self_attn
+    rows = slice(SUBJECT[1] * SIZE, (SUBJECT[1] + 1) * SIZE)
+    attention.v_proj.weight.data[rows] = 0.0
+    attention.o_proj.weight.data[:, rows] = 0.0
+    for i in range(PAIRS):
+        attention.v_proj.weight.data[SUBJECT[1] * SIZE + i, 1 + i] = 1.0
+        attention.o_proj.weight.data[1 + i, SUBJECT[1] * SIZE + i] = 4.0
+
+
+def pairs_jsonl(count: int, seed: int) -> str:
+    """Minimal pairs: after a verb its subject is named again, and not the other noun; two pairs share a frame."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for number in range(count):
+        subject, other = (int(i) for i in rng.permutation(PAIRS)[:2])
+        nouns = [subject, other] if number % 2 else [other, subject]
+        start = (
+            f"d n{nouns[0]} {rng.choice(list(FILLERS))} d n{nouns[1]} {rng.choice(list(FILLERS))} v{subject}"
+        )
+        row = {
+            "id": f"p{number}",
+            "good": f"{start} n{subject}",
+            "bad": f"{start} n{other}",
+            "phenomenon": "near" if number % 4 < 2 else "far",
+            "cluster": f"f{number // 2}",
+        }
+        rows.append(json.dumps(row))
+    return "\n".join(rows) + "\n"
+
+
 def save_planted(folder: Path) -> None:
-    """Save the base with the previous-token head; nothing in it knows subjects."""
+    """Save the base with the previous-token head; nothing in it knows subjects, but one head could name them."""
     model = plain_model()
-    plant_previous(model)
+    plant_offset(model, *PREVIOUS, back=1)
+    plant_copy(model)
     save_base(model, word_tokenizer(), folder)
 
 

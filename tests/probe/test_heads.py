@@ -4,16 +4,9 @@ import numpy as np
 import pytest
 
 from anukul.probe import heads, resample
-from anukul.probe.heads import (
-    ArcTable,
-    Scores,
-    add_q_values,
-    best_head,
-    groups_of,
-    half_of,
-    head_rows,
-    select,
-)
+from anukul.probe.choose import Permuted, add_permutations, add_q_values, resolving_heads, select
+from anukul.probe.heads import ArcTable, Scores, best_head, cross_fit, groups_of, half_of
+from anukul.probe.scores import head_rows
 from anukul.probe.treebank import Arc
 
 
@@ -31,7 +24,15 @@ def random_scores(rng: np.random.Generator, arcs: list[Arc], layers: int = 3, co
     """Heads that guess evenly among the earlier words."""
     chance = np.array([1 / arc.query for arc in arcs])[:, None, None]
     correct = rng.random((len(arcs), layers, count)) < chance
-    return Scores(correct, rng.random(correct.shape).astype(np.float32))
+    return scores_of(arcs, correct, rng.random(correct.shape).astype(np.float32))
+
+
+def scores_of(arcs: list[Arc], correct: np.ndarray, mass: np.ndarray | None = None) -> Scores:
+    """Heads that are right where `correct` says so, and find the word after the true one, or none, elsewhere."""
+    key = np.array([arc.key for arc in arcs])[:, None, None]
+    query = np.array([arc.query for arc in arcs])[:, None, None]
+    found = np.where(correct, key, np.where(key + 1 < query, key + 1, key - 1)).astype(np.int16)
+    return Scores(correct, np.zeros(correct.shape, np.float32) if mass is None else mass, found)
 
 
 def test_a_planted_head_is_named_with_its_numbers() -> None:
@@ -96,19 +97,20 @@ def test_the_head_is_chosen_on_the_selection_half_alone() -> None:
     correct = np.zeros((80, 2, 2), bool)
     correct[table.half == 0, 1, 0] = True
     correct[table.half == 1, 0, 1] = True
-    scores = Scores(correct, np.zeros((80, 2, 2), np.float32))
+    scores = scores_of(arcs, correct)
     (group,), _ = groups_of(table, 20)
     entry = select(table, group, {"base": scores, "adapted": scores}, 0)["base"]
     assert (entry["layer"], entry["head"], entry["accuracy_selection"], entry["accuracy"]) == (1, 0, 1.0, 0.0)
 
 
 def test_ties_go_to_the_larger_mass_and_then_to_the_lower_number() -> None:
+    arcs = [Arc(3, 1, "obj", "head")] * 4
     correct, mass = np.zeros((4, 2, 2), bool), np.zeros((4, 2, 2), np.float32)
-    assert best_head(Scores(correct, mass), np.arange(4)) == (0, 0)
+    assert best_head(scores_of(arcs, correct, mass), np.arange(4)) == (0, 0)
     mass[:, 1, 0] = 0.5
-    assert best_head(Scores(correct, mass), np.arange(4)) == (1, 0)
+    assert best_head(scores_of(arcs, correct, mass), np.arange(4)) == (1, 0)
     correct[0, 0, 1] = True
-    assert best_head(Scores(correct, mass), np.arange(4)) == (0, 1)
+    assert best_head(scores_of(arcs, correct, mass), np.arange(4)) == (0, 1)
 
 
 def test_rare_relations_are_said_and_asked_relations_kept() -> None:
@@ -188,3 +190,79 @@ def test_halves_depend_on_seed_and_id_and_are_even() -> None:
     assert halves != [half_of(1, i) for i in ids]
     assert 160 < halves.count("report") < 240
     assert set(halves) == set(heads.HALVES[:2])
+
+
+def test_cross_fitting_judges_each_half_by_the_other() -> None:
+    arcs = random_arcs(np.random.default_rng(3), 80, "obl")
+    table = table_of(arcs, 2)
+    correct = np.zeros((80, 2, 2), bool)
+    correct[table.half == 0, 1, 0] = True  # best on the selection half, and never right on the other
+    correct[table.half == 1, 0, 1] = True
+    (group,), _ = groups_of(table, 20)
+    crossed = cross_fit(group, scores_of(arcs, correct))
+    assert crossed.heads == ((1, 0), (0, 1)) and not crossed.correct.any()
+    correct[:, 0, 0] = np.arange(80) % 5 > 0
+    entry = select(table, group, dict.fromkeys(("base", "adapted"), scores_of(arcs, correct)), 0)["base"]
+    assert entry["crossfit"]["accuracy"] == 0.0 and entry["crossfit"]["n"] == 80
+    correct[:] = False
+    correct[:, 0, 0] = np.arange(80) % 5 > 0
+    entry = select(table, group, dict.fromkeys(("base", "adapted"), scores_of(arcs, correct)), 0)["base"]
+    assert entry["crossfit"]["heads"] == [[0, 0], [0, 0]]
+    assert entry["crossfit"]["accuracy"] == pytest.approx(0.8)
+    assert entry["crossfit"]["low"] < 0.8 < entry["crossfit"]["high"]
+
+
+def test_the_offset_is_cross_fitted_too() -> None:
+    # selection sentences point one back, report sentences two back: neither half's offset serves the other
+    arcs = [Arc(5, 4 if (i // 2) % 2 == 0 else 3, "det", "head") for i in range(40)]
+    (group,), _ = groups_of(table_of(arcs, 2), 20)
+    assert group.offsets == (-1, -2) and not group.crossed_hit.any()
+    assert group.hit.mean() == 0.5
+
+
+def test_both_directions_are_pooled_by_arc() -> None:
+    arcs = (
+        [Arc(4, 3, "obj", "dependent")] * 12
+        + [Arc(4, 2, "obj", "head")] * 28
+        + [Arc(4, 2, "det", "head")] * 40
+    )
+    correct = np.zeros((80, 1, 1), bool)
+    correct[:12] = True
+    table = table_of(arcs, 2)
+    groups, rare = groups_of(table, 20, pooled=True)
+    assert [g.name for g in groups] == ["obj/both"] and rare == []  # det has one direction: nothing to pool
+    every = [r for r in head_rows(table, groups[0], "base", scores_of(arcs, correct), 0) if r.half == "all"]
+    assert (every[0].accuracy, every[0].n, every[0].direction) == (12 / 40, 40, "both")
+    assert every[0].uniform == 0.25
+    assert [g.name for g in groups_of(table, 20)[0]] == ["det/head", "obj/head"]
+
+
+def test_a_head_is_named_only_where_all_controls_agree() -> None:
+    rng = np.random.default_rng(4)
+    arcs = random_arcs(rng, 400, "nsubj")
+    table = table_of(arcs, 2)
+    knows = random_scores(rng, arcs).correct
+    knows[:, 2, 1] = rng.random(400) < 0.9
+    models = {"base": random_scores(rng, arcs), "adapted": scores_of(arcs, knows)}
+    (group,), _ = groups_of(table, 20)
+
+    def named(model: str, tested: Permuted, randoms: tuple[Scores, ...]) -> list[list[int]]:
+        entry = select(table, group, models, 7, randoms)
+        add_q_values([entry], ("base", "adapted"))
+        for name, scores in models.items():
+            add_permutations(entry, name, tested, scores.correct.mean(0), 0.05)
+        for item in resolving_heads([entry], model):
+            assert item["relations"] == ["nsubj/head"] and item["named"] and item["lead"] > 0.5
+        found: list[list[int]] = entry[model]["named"]
+        assert [[one["layer"], one["head"]] for one in entry[model]["resolvers"]] == found
+        return found
+
+    sure = np.ones((3, 4))
+    sure[2, 1] = 0.001
+    weak = (random_scores(rng, arcs),)
+    assert named("adapted", Permuted(sure, 0.001, True, 0.05), weak) == [[2, 1]]
+    assert named("base", Permuted(sure, 0.001, True, 0.05), weak) == []  # no lead over the offset
+    assert named("adapted", Permuted(np.ones((3, 4)), 0.001, True, 0.05), weak) == []  # positions explain it
+    assert named("adapted", Permuted(sure, 0.2, False, 0.0), weak) == []
+    equal = (scores_of(arcs, knows),)  # a model with random weights that does as well
+    assert named("adapted", Permuted(sure, 0.001, True, 0.05), equal) == []

@@ -6,80 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from probe_planted import PREVIOUS, SUBJECT, conllu, save_planted, subject_weights, word_tokenizer
+from probe_planted import PREVIOUS, SUBJECT, word_tokenizer
+from probe_run import CASE, config, files, settings
 
-from anukul.config import (
-    CaseStudy,
-    LoraSettings,
-    ModelSettings,
-    ProbeSettings,
-    RunConfig,
-    Stage,
-    TrainSettings,
-)
+from anukul.config import CaseStudy
 from anukul.errors import UserError
-from anukul.model.adapter import add_adapter, save_adapter
 from anukul.model.base import load_base
-from anukul.probe import step
+from anukul.probe import passes, step
 from anukul.probe.align import align
 from anukul.probe.observe import Observed, Prepared, observe
 from anukul.probe.treebank import arcs_of, read_treebank
-from anukul.records import HeadScore, read_rows
-
-CASE = CaseStudy(sentence="d n3 a d n5 b v3", query="n3", key="v3")
-
-
-@pytest.fixture(scope="module")
-def planted_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `base`, `trees.conllu` and a run whose adapter plants the subject head."""
-    root = tmp_path_factory.mktemp("planted")
-    save_planted(root / "base")
-    (root / "trees.conllu").write_text(conllu(60, seed=1), encoding="utf-8")
-    loaded = load_base(settings(root))
-    add_adapter(loaded, LoraSettings(rank=8, alpha=8), "frozen", seed=0)
-    wanted = dict(zip(("q_proj", "k_proj"), subject_weights(), strict=True))
-    attention = loaded.causal_lm.model.layers[SUBJECT[0]].self_attn
-    for name, weight in wanted.items():
-        layer = getattr(attention, name)
-        left, values, right = torch.linalg.svd(weight)
-        layer.lora_B["default"].weight.data = left[:, :8] * values[:8]
-        layer.lora_A["default"].weight.data = right[:8].contiguous()
-    save_adapter(loaded, root / "run" / "train" / "words" / "adapter")
-    return root
-
-
-def settings(root: Path) -> ModelSettings:
-    return ModelSettings(path=str(root / "base"), quantization="none", compute_dtype="float32")
-
-
-def config(root: Path, case: CaseStudy | None = CASE, relations: tuple[str, ...] = ()) -> RunConfig:
-    return RunConfig(
-        name="planted",
-        language="npi_Deva",
-        model=settings(root),
-        train=TrainSettings(stages=(Stage(name="words", format="text"),)),
-        probe=ProbeSettings(
-            treebank=str(root / "trees.conllu"),
-            language="npi_Deva",
-            batch_sentences=16,
-            case_study=case,
-            relations=relations,
-        ),
-    )
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
-
-
-@pytest.fixture(scope="module")
-def probed(planted_root: Path) -> Path:
-    result = step.run(config(planted_root), planted_root / "run")
-    folder = planted_root / "run" / "probe"
-    assert sorted(result.outputs) == sorted(file.name for file in folder.iterdir())
-    assert result.rows == {"sentences": 60, "arcs": result.rows["arcs"], "heads": 2 * 8 * 3 * 4}
-    return folder
+from anukul.records import HeadChange, HeadScore, read_rows
 
 
 def test_the_planted_heads_are_named(probed: Path) -> None:
@@ -108,11 +45,40 @@ def test_the_planted_heads_are_named(probed: Path) -> None:
     assert all(0 < value < 1 for row in selected["sink"]["base"] for value in row)
 
 
+def test_every_control_has_its_say(probed: Path) -> None:
+    selected = json.loads((probed / "selected.json").read_text())
+    entries = {f"{e['relation']}/{e['direction']}": e for e in selected["relations"]}
+    subject, determiner = entries["nsubj/head"]["adapted"], entries["det/head"]["adapted"]
+    assert subject["named"] == [list(SUBJECT)]
+    assert subject["crossfit"]["heads"] == [list(SUBJECT)] * 2
+    assert subject["crossfit"]["difference_low"] > 0.3 and subject["crossfit"]["q"] < 0.01
+    assert subject["crossfit"]["over_random"]["low"] > 0.2
+    assert subject["permutation"]["p"] == subject["permutation"]["p_smallest"] < 0.01
+    assert subject["permuted"] < 0.5
+    # the head that looks one word back keeps its score when arcs are permuted: nothing is named for det
+    assert determiner["permuted"] == 1.0 == determiner["accuracy"]
+    assert determiner["named"] == [] and determiner["permutation"]["p"] > 0.5
+    assert entries["advmod/head"]["adapted"]["named"] == []
+    assert [(h["layer"], h["head"]) for h in selected["resolvers"]["adapted"]] == [SUBJECT]
+    assert selected["resolvers"]["adapted"][0]["relations"] == ["nsubj/head"]
+    assert entries["nsubj/head"]["random"]["models"] == selected["random_models"] == 1
+    gained = [(h["relation"], h["layer"], h["head"]) for h in selected["changed"]["gained"]]
+    assert ("nsubj", *SUBJECT) in gained
+    tree = selected["tree"]
+    assert tree["arcs"] == selected["arcs"]["scored"]
+    assert tree["adapted_minus_base"]["low"] > 0 and tree["adapted_minus_offset"]["low"] > 0
+    assert set(selected["sink"]) == {"base", "adapted", "random-0"}
+    changes = read_rows(probed / "changes.parquet", HeadChange)
+    assert len(changes) == 4 * 8 == selected["changed"]["tests"]
+    (row,) = [r for r in changes if (r.relation, r.layer, r.head) == ("nsubj", *SUBJECT)]
+    assert row.verdict == "gained" and row.q < 0.01
+
+
 def test_parquet_and_csv_hold_the_same_rows(probed: Path) -> None:
     rows = read_rows(probed / "heads.parquet", HeadScore)
     with (probed / "heads.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
-    assert len(table) == len(rows) == 192
+    assert len(table) == len(rows) == 288
     assert [float(line["accuracy"]) for line in table] == [row.accuracy for row in rows]
     assert all(row.low <= row.accuracy <= row.high for row in rows)
 
@@ -146,7 +112,7 @@ def test_a_killed_run_ends_with_the_same_bytes(
         return observe(loaded, batch)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(step, "observe", dies)
+        patch.setattr(passes, "observe", dies)
         with pytest.raises(KeyboardInterrupt):
             step.run(config(planted_root), tmp_path)
     parts = tmp_path / "probe" / "parts"
@@ -154,9 +120,9 @@ def test_a_killed_run_ends_with_the_same_bytes(
     assert len(kept) == calls
     assert not (tmp_path / "probe" / "selected.json").exists()
     counted: list[int] = []
-    monkeypatch.setattr(step, "observe", lambda loaded, batch: counted.append(1) or observe(loaded, batch))
+    monkeypatch.setattr(passes, "observe", lambda loaded, batch: counted.append(1) or observe(loaded, batch))
     step.run(config(planted_root), tmp_path)
-    assert len(counted) == 2 * 4 - calls  # nothing is done twice
+    assert len(counted) == 3 * 4 - calls  # nothing is done twice
     assert not parts.exists()
     assert files(tmp_path / "probe") == files(probed)
 

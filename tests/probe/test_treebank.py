@@ -44,6 +44,49 @@ def test_contractions_and_empty_nodes(tmp_path: Path) -> None:
     assert spans == [("do", "do"), ("n't", "n't"), ("go", "go"), ("de", "du"), ("le", ""), ("lac", "lac")]
 
 
+def test_what_stands_beside_the_words_does_not_count(tmp_path: Path) -> None:
+    """Comments anywhere, empty nodes before, inside and after a range, enhanced dependencies of any kind."""
+    lines = [
+        "# newdoc id = d",
+        "#sent_id=two",
+        "# text = Vamos alla!",
+        "0.1\tyo\tyo\tPRON\t_\t_\t_\t_\t1:nsubj\tCopyOf=1",
+        "1-2\tVamos\t_\t_\t_\t_\t_\t_\t_\t_",
+        "1\tVamo\tir\tVERB\t_\tbroken||=\t0\troot\t0:root|4:conj:x_1\t_",
+        "# a comment between words",
+        "1.1\tx\t_\t_\t_\t_\t_\t_\t1:obj\t_",
+        "2\ts\tnos\tPRON\t_\t_\t1\tobl\t?:what|is:this\t_",
+        "3\talla\talla\tADV\t_\t_\t1\tadvmod\t1.1:advmod\tSpaceAfter=No|Gloss=there",
+        "3.1\ty\t_\t_\t_\t_\t_\t_\t_\t_",
+        "4\t!\t!\tPUNCT\t_\t_\t1\tpunct\t_\tSpaceAfter=No",
+    ]
+    path = tmp_path / "t.conllu"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (sentence,) = read_treebank(path)
+    assert sentence.id == "two"
+    spans = [(word.form, sentence.text[word.start : word.end], word.head) for word in sentence.words]
+    assert spans == [("Vamo", "Vamo", -1), ("s", "s", 0), ("alla", "alla", 0), ("!", "!", 0)]
+    assert arcs_of(sentence) == [Arc(1, 0, "obl", "dependent"), Arc(2, 0, "advmod", "dependent")]
+
+
+def test_a_range_without_space_after_is_put_together(tmp_path: Path) -> None:
+    rows = "1-2 don't _ _ SpaceAfter=No\n1 do 0 root\n2 n't 1 advmod\n3 ! 1 punct\n4 Go 1 parataxis"
+    (sentence,) = read_treebank(write(tmp_path, rows))
+    assert sentence.text == "don't! Go"
+    assert [sentence.text[w.start : w.end] for w in sentence.words] == ["do", "n't", "!", "Go"]
+
+
+def test_a_form_may_hold_a_space(tmp_path: Path) -> None:
+    lines = ["# sent_id = n", "# text = 10 000 lacs."]
+    for row in ("1\t10 000\t2\tnummod\t_", "2\tlacs\t0\troot\tSpaceAfter=No", "3\t.\t2\tpunct\t_"):
+        number, form, head, relation, misc = row.split("\t")
+        lines.append("\t".join([number, form, "_", "_", "_", "_", head, relation, "_", misc]))
+    path = tmp_path / "t.conllu"
+    path.write_text("\n".join(lines) + "\n\n", encoding="utf-8")
+    (sentence,) = read_treebank(path)
+    assert [sentence.text[w.start : w.end] for w in sentence.words] == ["10 000", "lacs", "."]
+
+
 def test_text_is_put_together_where_none_is_given(tmp_path: Path) -> None:
     (sentence,) = read_treebank(write(tmp_path, "1 a 2 det\n2 b 0 root SpaceAfter=No\n3 . 2 punct"))
     assert sentence.text == "a b."

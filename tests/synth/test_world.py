@@ -298,7 +298,7 @@ def test_heldout_sentences_are_not_in_training(world: Path) -> None:
         held |= set(lines)
         bank = (world / f"treebank.{language}.conllu").read_text(encoding="utf-8")
         held |= set(re.findall(r"# text = (.*)", bank))
-    held |= {row["good"] for row in rows(world, "agreement.npi_Deva.jsonl")}
+    held |= {row[key] for row in rows(world, "agreement.npi_Deva.jsonl") for key in ("good", "bad")}
     training = set()
     for name in ("base_corpus", "replay", "nepali"):
         training |= {s for row in rows(world, f"{name}.jsonl") for s in sentences(row["text"])}
@@ -332,7 +332,8 @@ def test_minimal_pairs_differ_in_one_word(world: Path) -> None:
         assert len(good) == len(bad)
         assert sum(a != b for a, b in zip(good, bad, strict=True)) == 1
     distances = {kind: {p["distance"] for p in pairs if p["phenomenon"] == kind} for kind in kinds}
-    assert all(found >= {0, 1, 2, 3} for found in distances.values()), distances
+    assert all(found == {0, 1, 2, 3, 4} for found in distances.values()), distances
+    assert set(Counter(pair["cluster"] for pair in pairs).values()) == {2}
 
 
 @pytest.mark.parametrize("name", ["facts", "categories", "reading"])

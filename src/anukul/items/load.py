@@ -10,6 +10,7 @@ from anukul.config import TaskSettings, resolve
 from anukul.errors import UserError
 from anukul.items.dataset_folder import choose_splits, is_dataset, read_split
 from anukul.items.labelled import TABLES, read_labelled
+from anukul.items.pairs import is_pair_row, pair_of
 from anukul.items.rows import (
     BadRowError,
     check_unique,
@@ -183,7 +184,6 @@ def _item(row: dict[str, Any], number: int) -> TaskItem:
     """Tell the four shapes apart by their keys."""
     contexts: tuple[str, ...]
     continuations: tuple[str, ...]
-    delimiter, phenomenon = " ", ""
     if "context_options" in row:
         contexts = texts_of(row, "context_options")
         continuations = (text_of(row, "continuation"),)
@@ -193,12 +193,10 @@ def _item(row: dict[str, Any], number: int) -> TaskItem:
     elif "continuation" in row:
         contexts = (text_of(row, "context"),)
         continuations = (text_of(row, "continuation"),)
-    elif "good" in row:
-        contexts, delimiter = ("",), ""
-        continuations = (text_of(row, "good"), text_of(row, "bad"))
-        phenomenon = label_of(row, "phenomenon", "unnamed")
-        if continuations[0] == continuations[1]:
-            raise BadRowError("the good and the bad sentence are the same")
+    elif is_pair_row(row):
+        pair = pair_of(row, str(number), "", "unnamed")
+        sentences = (pair.good, pair.bad)
+        return TaskItem(pair.id, ("",), sentences, 0, pair.cluster, pair.split, "", pair.phenomenon)
     else:
         raise BadRowError(
             "a row needs query and choices, or context_options and continuation, or context and continuation, "
@@ -210,11 +208,9 @@ def _item(row: dict[str, Any], number: int) -> TaskItem:
         identifier,
         contexts,
         continuations,
-        gold_of(row, options) if options > 1 and contexts != ("",) else 0,
+        gold_of(row, options) if options > 1 else 0,
         label_of(row, "cluster", identifier),
         label_of(row, "split", ""),
-        delimiter,
-        phenomenon,
     )
 
 

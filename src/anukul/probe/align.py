@@ -29,7 +29,8 @@ def align(sentence: Sentence, tokenizer: Any, prefix_id: int) -> Aligned:
 
     A byte-level BPE may cut one letter into several tokens, whose spans are then equal: all go to the
     letter's word. A token over several words goes to the one it covers most of (the first of equals); a word
-    that is left without a token has `last` -1.
+    that is left without a token has `last` -1. A space inside a word (`10 000`) belongs to it, one between words to
+    none.
     """
     if not getattr(tokenizer, "is_fast", False):
         raise UserError(
@@ -44,7 +45,8 @@ def align(sentence: Sentence, tokenizer: Any, prefix_id: int) -> Aligned:
         covered = owner[start:end]
         covered = covered[covered >= 0]
         # sentencepiece puts a space of its own before the text and gives it the first letter's offsets
-        if len(covered) == 0 or not tokenizer.decode([token]).strip():
+        added = bool(sentence.text[start:end].strip()) and not tokenizer.decode([token]).strip()
+        if added or len(covered) == 0:
             word_of.append(-1)
         else:
             word_of.append(int(np.bincount(covered).argmax()))

@@ -118,12 +118,17 @@ def _word_maps(loaded: Loaded, aligned: Aligned) -> tuple[Floats, Floats]:
     layers: dict[int, tuple[Floats, Floats]] = {}
     own = aligned.last >= 0
 
-    def receive(layer: int, words: torch.Tensor, first: torch.Tensor) -> None:
+    def receive(layer: int, start: int, words: torch.Tensor, first: torch.Tensor) -> None:
         rows, sink = words[0].double().cpu().numpy(), first[0].double().cpu().numpy()
-        layers[layer] = (rows * own[None, :, None], sink * own[None, :])
+        heads, count, width = rows.shape
+        if layer not in layers:
+            layers[layer] = (np.zeros((heads, len(own), len(own))), np.zeros((heads, len(own))))
+        here = slice(start, start + count)
+        layers[layer][0][:, here, :width] = rows * own[None, here, None]
+        layers[layer][1][:, here] = sink * own[None, here]
 
     rows = torch.from_numpy(np.maximum(aligned.last, 0))[None].to(device)
-    capture = Capture(rows, torch.from_numpy(aligned.word_of)[None].to(device), len(own), receive)
+    capture = Capture(rows, torch.from_numpy(aligned.word_of)[None].to(device), receive)
     with torch.no_grad(), loaded.autocast(), capturing(loaded, capture):
         hidden_states(loaded, torch.from_numpy(aligned.ids)[None].to(device))
     maps, sinks = zip(*(layers[layer] for layer in sorted(layers)), strict=True)

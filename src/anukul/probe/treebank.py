@@ -1,6 +1,7 @@
 """Dependency trees from CoNLL-U: words with character spans, and the arcs a decoder can be asked about."""
 
 import logging
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +11,7 @@ from anukul.errors import UserError
 Direction = Literal["dependent", "head"]
 # Neither names a relation between two words of grammar: punctuation hangs where convention puts it.
 LEFT_OUT = ("punct", "root")
+_SENT_ID = re.compile(r"#\s*sent_id\s*=\s*(.*\S)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +110,8 @@ def _sentence(path: Path, line: int, index: int, block: str) -> Sentence:
 
     # The library's logger is told nothing: faults are raised here, once, with file and sentence.
     logging.getLogger("conllu").setLevel(logging.ERROR)
-    name = next(
-        (item.partition("=")[2].strip() for item in block.split("\n") if item.startswith("# sent_id")),
-        f"number {index + 1}",
-    )
+    named = [found.group(1) for found in map(_SENT_ID.match, block.split("\n")) if found]
+    name = named[0] if named else f"number {index + 1}"
     where = f"{path}: sentence {name} (line {line})"
     try:
         (tokens,) = conllu.parse(block)

@@ -1,6 +1,7 @@
 """How many tokens a scoring forward holds: found by trial on a GPU, where memory and speed depend on the card."""
 
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from anukul import progress
 from anukul.errors import UserError
 from anukul.model.loaded import Loaded
 from anukul.model.trie_attention import trie_attention
+from anukul.rundir import write_atomic
 from anukul.scoring.trie import Request, build_tree
 from anukul.scoring.walk import score_wave
 
@@ -20,6 +22,13 @@ FASTER = 1.05  # a larger budget must pay by so much
 def token_budget(loaded: Loaded) -> int:
     """Return the number of tokens for one forward on the model's device."""
     return ON_CPU if loaded.device.type == "cpu" else try_budgets(loaded, TRIED)
+
+
+def kept_budget(loaded: Loaded, path: Path) -> int:
+    """The budget that `path` holds, else found now and kept there: it decides what shares a forward."""
+    if not path.exists():
+        write_atomic(path, f"{token_budget(loaded)}\n")
+    return int(path.read_text(encoding="ascii"))
 
 
 @torch.inference_mode()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-VERSION = "1.0"
+VERSION = "1.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,6 @@ class WorldConfig:
     instructions: int = 3000
     heldout_sentences: int = 400
     treebank_sentences: int = 400
-    agreement_per_phenomenon: int = 80
+    agreement_per_phenomenon: int = 240
     category_questions: int = 120
     reading_questions: int = 200
