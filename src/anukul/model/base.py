@@ -38,7 +38,8 @@ def load_base(settings: ModelSettings, device: torch.device | None = None) -> Lo
             str(Path(settings.path).expanduser()) if is_local(settings.path) else settings.path,
             revision=commits.model,
             quantization_config=quantization,
-            dtype="auto",
+            # as stored, unless more digits were asked for
+            dtype=compute_dtype if compute_dtype == torch.float32 else "auto",
             attn_implementation="sdpa",
             device_map={"": device} if device.type == "cuda" else None,
         )

@@ -115,6 +115,14 @@ def _updates(
                 "number, or the data uses a token that the base never learnt"
             )
         loss.backward()  # type: ignore[no-untyped-call]  # torch ships it without annotations
+        broken = [
+            name for name, p in trained.items() if p.grad is not None and not bool(p.grad.isfinite().all())
+        ]
+        if update == 0 and broken:
+            raise UserError(
+                f"train: audit: the gradient of {len(broken)} tensors is no number before the first step: "
+                f"{_some(broken)}; the loss is, so it is the base that cannot be trained in this precision"
+            )
         silent -= {name for name in silent if _has_gradient(trained[name])}
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
