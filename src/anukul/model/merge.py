@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from anukul.errors import UserError
 from anukul.model.loaded import Loaded
+from anukul.model.lora_variants import Magnitudes
 from anukul.model.vocabulary import MoreEmbeddings, MoreHead, write_tokenizer
 from anukul.rundir import write_json
 
@@ -137,8 +138,11 @@ def _lora(layer: Any, prefix: str, compute_dtype: torch.dtype) -> Iterator[tuple
         if adapter not in layer.scaling:
             continue
         variant = layer.lora_variant.get(adapter)
+        lengths = dict(layer.lora_magnitude_vector.items()).get(adapter)
         if variant is None:
             weight = weight + layer.get_delta_weight(adapter).float()
+        elif isinstance(lengths, Magnitudes):
+            weight = lengths.merged(weight + layer.get_delta_weight(adapter).float())
         else:
             weight = variant.merge_safe(layer, adapter, weight).float()
         if layer.lora_bias.get(adapter):
