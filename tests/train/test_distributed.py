@@ -196,7 +196,18 @@ EIGHT_BIT = {"optimizer": "adamw_8bit", "lora": WIDE, "batch_tokens": 256}
 
 
 @pytest.fixture(scope="module")
-def jobs(tiny_base: Path, launcher: Launcher, tmp_path_factory: pytest.TempPathFactory) -> Jobs:
+def one_thread() -> Iterator[None]:
+    """The reference sums in the order of the workers, one thread each: Adam makes much of a gradient near zero."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def jobs(
+    tiny_base: Path, launcher: Launcher, one_thread: None, tmp_path_factory: pytest.TempPathFactory
+) -> Jobs:
     """Everything that the tests below compare, done by one, two and three processes."""
     made = Jobs(tmp_path_factory.mktemp("distributed"), tiny_base, launcher)
     probes = made.folder / "probe.txt"

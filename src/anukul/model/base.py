@@ -10,10 +10,8 @@ from anukul.config import ModelSettings
 from anukul.configfile import check_model, check_tokenizer, is_local
 from anukul.errors import UserError
 from anukul.model import nf4
-from anukul.model.loaded import Loaded, pick_device
+from anukul.model.loaded import DTYPES, Loaded, pick_device
 from anukul.rundir import commit_of, commits_of, hash_model
-
-DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
 def load_base(settings: ModelSettings, device: torch.device | None = None) -> Loaded:

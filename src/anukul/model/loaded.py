@@ -17,6 +17,7 @@ from anukul.errors import UserError
 if TYPE_CHECKING:
     from anukul.model.vocabulary import Vocabulary
 
+DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 LOGITS_AGREE = 0.05  # nats; equal but for the order of rounding in bf16
 
 

@@ -8,6 +8,7 @@ of twice the rank, [A; A0] and [B, -B0], which any peft puts on the untouched ba
 """
 
 import math
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,7 +31,7 @@ WHOLE = 1024
 ITERATIONS = 4
 
 
-class _Factor(nn.Module):
+class _Factor(nn.Module, ABC):
     """One of the two low-rank factors of a layer: what is trained, and what it started from."""
 
     start: Tensor
@@ -43,13 +44,13 @@ class _Factor(nn.Module):
         self.register_buffer("start", start.float().clone(), persistent=False)
 
     @property
+    @abstractmethod
     def weight(self) -> Tensor:
         """The factor of twice the rank that the layer multiplies with; made anew at every call."""
-        raise NotImplementedError
 
+    @abstractmethod
     def stored(self) -> Tensor:
         """The factor of twice the rank that stands in the file, from which both parts come back to the bit."""
-        raise NotImplementedError
 
     def forward(self, states: Tensor) -> Tensor:
         """Return `[..., out]` for `[..., in]`."""

@@ -15,12 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from anukul.errors import UserError
-from anukul.model.loaded import Loaded
+from anukul.model.loaded import DTYPES, Loaded
 from anukul.model.lora_variants import Magnitudes
 from anukul.model.vocabulary import MoreEmbeddings, MoreHead, write_tokenizer
 from anukul.rundir import write_json
-
-DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 
 
 @dataclass(frozen=True, slots=True)

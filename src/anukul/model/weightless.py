@@ -13,13 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from anukul.config import ModelSettings
-from anukul.model.loaded import Loaded, attention_function
+from anukul.model.loaded import DTYPES, Loaded, attention_function
 from anukul.model.shape import read_config
 
 # Bits of an NF4 weight with double quantisation: 4, an 8-bit scale per block of 64, and an fp32 scale and offset
 # per 256 of those (arXiv 2305.14314, section 3).
 NF4_BITS = 4 + 8 / 64 + 32 / (64 * 256)
-DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 
 
 @contextmanager

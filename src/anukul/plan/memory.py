@@ -16,10 +16,10 @@ from torch import Tensor
 from anukul.config import RunConfig, TrainSettings
 from anukul.model.adapter import add_adapter, is_embedding, trainable_parameters
 from anukul.model.documents import packed_attention
-from anukul.model.loaded import Loaded
+from anukul.model.loaded import DTYPES, Loaded
 from anukul.model.recompute import decoder_layers, recompute
 from anukul.model.speed import keep_input_dtype
-from anukul.model.weightless import DTYPES, NF4_BITS, build_weightless, gpu_attention, weightless
+from anukul.model.weightless import NF4_BITS, build_weightless, gpu_attention, weightless
 from anukul.plan.counted import Counted
 from anukul.progress import console
 from anukul.train import loss
