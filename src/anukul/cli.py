@@ -116,10 +116,27 @@ def synth(
 
 @app.command()
 def train(
-    config_file: ConfigFile, overrides: Override = None, run: RunFolder = None, redo: Redo = False
+    config_file: ConfigFile,
+    overrides: Override = None,
+    run: RunFolder = None,
+    redo: Redo = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="take 5 steps, keep nothing but what was measured")
+    ] = False,
+    stage: Annotated[str | None, typer.Option(help="with --dry-run: default: the first")] = None,
 ) -> None:
     """Train the stages in order, one adapter carried through."""
-    _one_step("train", config_file, overrides, run, redo)
+    if not dry_run and stage is not None:
+        raise UserError("--stage goes with --dry-run; training takes the stages in their order")
+    if dry_run and redo:
+        raise UserError("--dry-run and --redo do not go together: a dry run discards nothing")
+    if not dry_run:
+        _one_step("train", config_file, overrides, run, redo)
+        return
+    config, root = prepare(config_file, overrides, run)
+    from anukul.plan.tried import try_stage
+
+    try_stage(config, root, stage)
 
 
 @app.command()
@@ -186,15 +203,31 @@ def export(
 def plan(
     config_file: ConfigFile,
     overrides: Override = None,
+    run: RunFolder = None,
     throughput: Annotated[
-        float | None, typer.Option(help="tokens/s to count hours with; default: the config's GPU class")
+        float | None,
+        typer.Option(help="tokens/s of one GPU to count hours with; default: the last dry run's", min=1e-9),
     ] = None,
+    gpus: Annotated[int, typer.Option(help="processes that share the work, one for each GPU", min=1)] = 1,
 ) -> None:
     """Say what a run will cost, without weights or network: parameters, memory, tokens, hours."""
     from anukul import configfile
+    from anukul.config import resolve
+
+    config = configfile.load(config_file, overrides or ())
+    if config.world is not None:
+        from anukul.worldbase import world_folder
+
+        folder = world_folder(config.world)
+        if not folder.exists():
+            raise UserError(
+                f"plan: the world of {config_file} is not built yet; `anukul corpus {config_file}` builds it and its "
+                "base, in a few minutes"
+            )
+        config = configfile.load(config_file, overrides or (), world=str(folder))
     from anukul.plan import print_plan
 
-    print_plan(configfile.load(config_file, overrides or ()), throughput)
+    print_plan(config, throughput, resolve(run or Path("runs") / config.name), gpus)
 
 
 @tokenizer_app.command("report")

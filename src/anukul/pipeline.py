@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from anukul import __version__, launch
-from anukul.config import STAGE_FILES, EvaluateSettings, RunConfig, Section, Stage, TextInput, resolve
+from anukul.config import (
+    STAGE_FILES,
+    STAGE_OWN,
+    EvaluateSettings,
+    RunConfig,
+    Section,
+    Stage,
+    TextInput,
+    resolve,
+)
 from anukul.configfile import prompts_path
 from anukul.errors import UserError
 from anukul.progress import say
@@ -83,8 +92,10 @@ def run_steps(
     if not chosen:
         asked = ", ".join(wanted)
         raise UserError(f"nothing to do: the config has no section for {asked}")
+    _require_trackers(config, root, wanted, discards=bool(redo or start))
     last_trained = next((unit for unit in reversed(chosen) if unit.step == "train"), None)
     with lock(root):
+        launch.share(root)
         record = partial(record_run, config, requested, root)
         earlier = True
         changed = False
@@ -135,6 +146,17 @@ def bring_up(
     counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in result.rows.items())
     say(f"{unit.name}: done in {seconds:.1f} s ({counts})")
     return True
+
+
+def _require_trackers(config: RunConfig, root: Path, wanted: tuple[str, ...], discards: bool) -> None:
+    """Raise UserError where a stage would be trained with a tracker that is not installed."""
+    if config.train is None or "train" not in wanted:
+        return
+    done = [(root / "train" / stage.name / "done.json").exists() for stage in config.train.stages]
+    if discards or not all(done):
+        from anukul.train.trackers import require_installed
+
+        require_installed(config.train.trackers)
 
 
 def units(config: RunConfig, root: Path) -> list[Unit]:
@@ -202,8 +224,9 @@ def _run_stage(config: RunConfig, root: Path, index: int) -> Result:
 def _stage_settings(config: RunConfig, stage: Stage) -> dict[str, Any]:
     """What of `train` decides this stage's weights: not the other stages, nor how often things are logged."""
     assert config.train is not None
-    settings = config.train.model_dump(mode="json", exclude={"stages", "checkpoint_steps", "log_steps"})
-    return {**settings, "stage": stage.model_dump(mode="json")}
+    others = {"stages", "checkpoint_steps", "log_steps", "trackers"}
+    settings = config.train.of(stage).model_dump(mode="json", exclude=others)
+    return {**settings, "stage": stage.model_dump(mode="json", exclude=set(STAGE_OWN))}
 
 
 def _texts(inputs: tuple[TextInput, ...], name: str) -> dict[str, str]:
@@ -236,7 +259,7 @@ def _stage_inputs(config: RunConfig, root: Path, index: int) -> dict[str, str]:
     stage = config.train.stages[index]
     hashes = {"model": hash_model(config.model)}
     files = list(STAGE_FILES[stage.format])
-    if config.train.replay_share_of(stage) > 0:
+    if config.train.of(stage).replay_share > 0:
         files.append("corpus/replay.parquet")
     if index == 0 and config.train.vocabulary and "corpus/documents.parquet" not in files:
         files.append("corpus/documents.parquet")  # what new pieces are learnt from

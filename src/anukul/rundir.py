@@ -48,11 +48,15 @@ def read_json(path: Path) -> Any:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder that becomes `path` when the block ends well; an old `path` is replaced."""
+    """Yield a temporary folder that takes the place of `path` when the block ends well, and is deleted when not."""
     temporary = path.with_name(f".{path.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    yield temporary
+    try:
+        yield temporary
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)  # on a full disk it would be in the way
+        raise
     for file in temporary.rglob("*"):
         if file.is_file():
             with file.open("rb") as handle:

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from anukul import configfile, pipeline, plan
+from anukul import configfile, pipeline
 from anukul.config import RunConfig, resolve
 from anukul.errors import UserError
+from anukul.plan.printed import print_judge
 from anukul.rundir import write_json
 
 JUDGE = {"base_url": "http://127.0.0.1:9/v1", "model": "judge-1", "max_cost_usd": 1}
@@ -97,13 +98,13 @@ def test_sampled_texts_cannot_be_judged_where_none_are_made() -> None:
 
 def test_the_plan_says_what_the_judge_costs(capsys: pytest.CaptureFixture[str]) -> None:
     judge = "evaluate.generation.judge={base_url: 'https://api.openai.com/v1', model: gpt-4o}"
-    plan.print_plan(configfile.load(PAPER, [judge]), None)
+    print_judge(configfile.load(PAPER, [judge]))
     told = re.search(r"judge: +120 requests to gpt-4o, about ([\d.]+) USD", capsys.readouterr().out)
     assert told and 0.3 < float(told.group(1)) < 1.5
     both = f"{judge[:-1]}, modes: [greedy, sampled]}}"
-    plan.print_plan(configfile.load(PAPER, [both, "evaluate.generation.seeds=[0, 1]"]), None)
+    print_judge(configfile.load(PAPER, [both, "evaluate.generation.seeds=[0, 1]"]))
     assert "360 requests to gpt-4o" in capsys.readouterr().out
-    plan.print_plan(configfile.load(PAPER), None)
+    print_judge(configfile.load(PAPER))
     assert "gpt-4o" not in capsys.readouterr().out
 
 

@@ -33,11 +33,15 @@ def half_base(tiny_base: Path, tmp_path: Path) -> Path:
     return tmp_path / "half"
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
-def test_cached_weights_give_the_bits_of_bitsandbytes(tiny_base: Path, half_base: Path, dtype: str) -> None:
+@pytest.mark.parametrize(
+    ("stored", "dtype"), [("bfloat16", "bfloat16"), ("float32", "bfloat16"), ("float32", "float32")]
+)
+def test_cached_weights_give_the_bits_of_bitsandbytes(
+    tiny_base: Path, half_base: Path, stored: str, dtype: str
+) -> None:
     found = []
     for choice in ("cached", "never"):
-        loaded = load(half_base if dtype == "bfloat16" else tiny_base, choice, dtype)
+        loaded = load(half_base if stored == "bfloat16" else tiny_base, choice, dtype)
         assert quantized_layers(loaded.model) == (0 if choice == "cached" else 2 * 7)
         add_adapter(loaded, LoraSettings(rank=4, alpha=8), "frozen", seed=3)
         with torch.no_grad(), loaded.autocast():

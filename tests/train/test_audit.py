@@ -27,7 +27,7 @@ def run(loaded: Loaded, settings: TrainSettings, folder: Path) -> Findings:
     loaded.model.train()
 
     def make() -> torch.optim.Optimizer:
-        return make_optimizer(loaded, settings, settings.stages[0])
+        return make_optimizer(loaded, settings.of(settings.stages[0]))
 
     with packed_attention(loaded):
         return audit(loaded, settings, batch, examples, make, folder)

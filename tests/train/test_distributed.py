@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,10 +18,14 @@ import yaml
 from made_stage import ENGLISH, NEPALI, make_run
 from safetensors.torch import load_file
 
+from anukul import pipeline
+from anukul.cli import prepare
 from anukul.config import RunConfig
 from anukul.errors import UserError
+from anukul.lifeline import HOST
 from anukul.rundir import hash_path, read_json
 from anukul.train import distributed, step
+from anukul.train.checkpoint import checkpoints
 from anukul.train.distributed import Processes
 
 WORKER = Path(__file__).with_name("distributed_worker.py")
@@ -28,6 +33,19 @@ WORKER = Path(__file__).with_name("distributed_worker.py")
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@dataclass(frozen=True)
+class End:
+    """What became of a process."""
+
+    code: int
+    said: str  # to standard error
+
+    @property
+    def told(self) -> list[str]:
+        """The lines that are for the user when something is wrong."""
+        return [line for line in self.said.splitlines() if line.startswith("anukul:")]
 
 
 @dataclass
@@ -38,27 +56,22 @@ class Launcher:
     folder: Path
     launches: int = 0
 
-    def start(self, count: int, *arguments: str) -> list[int]:
-        """Start `count` processes; return their ids."""
-        assert self.server.stdin is not None
+    def run(
+        self, count: int, *arguments: str, fault: dict[str, Any] | None = None, machines: bool = False
+    ) -> list[End]:
+        """Run `count` processes to their end; one may meet a `fault`: its `index`, the `step` and the `kind`."""
+        assert self.server.stdin is not None and self.server.stdout is not None
         self.launches += 1
         folder = self.folder / str(self.launches)
         folder.mkdir()
-        order = {"count": count, "arguments": arguments, "folder": str(folder)}
+        order = {"count": count, "arguments": arguments, "folder": str(folder), "fault": fault}
+        order["machines"] = machines
         self.server.stdin.write(json.dumps(order) + "\n")
         self.server.stdin.flush()
-        return self._answer()
-
-    def end(self) -> list[tuple[int, str]]:
-        """Wait for the processes; return (exit code, what it said to standard error) of each."""
-        codes = self._answer()
-        folder = self.folder / str(self.launches)
-        return [(code, (folder / f"{i}.err").read_text(encoding="utf-8")) for i, code in enumerate(codes)]
-
-    def _answer(self) -> list[int]:
-        assert self.server.stdout is not None
-        found: list[int] = json.loads(self.server.stdout.readline())
-        return found
+        codes: list[int] = json.loads(self.server.stdout.readline())
+        if fault:
+            assert time.time() - float((folder / "fault").read_text()) < 10
+        return [End(code, (folder / f"{i}.err").read_text("utf-8")) for i, code in enumerate(codes)]
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +127,13 @@ class Jobs:
         }
         self.held.append({**job, "sharded": sharded, "of": str(self.folder / of) if of else None, "step": 2})
 
+    def alone_from(self, whole: str, step_done: int, name: str, **more: Any) -> None:
+        """Go on alone with what others had done when they were stopped after a step."""
+        from distributed_worker import stop_at
+
+        stop_at(self.folder / whole, self.folder / name, step_done)
+        step.run_stage(self.config(self.folder / "data", **more), self.folder / name, 0)
+
     def call(self, name: str, **more: Any) -> None:
         """A job of `distributed_worker` that every process does by itself."""
         config = self.config(self.folder / name, **more)
@@ -135,9 +155,8 @@ class Jobs:
         path = self.folder / "jobs.json"
         path.write_text(json.dumps(self.held), encoding="utf-8")
         self.held = []
-        self.launcher.start(count, "jobs", str(path))
-        for code, said in self.launcher.end():
-            assert code == 0, said
+        for end in self.launcher.run(count, "jobs", str(path)):
+            assert end.code == 0, end.said
 
     def adapter(self, name: str, stage: str = "translation") -> Path:
         return self.folder / name / "train" / stage / "adapter"
@@ -168,19 +187,39 @@ LEDGER = {
 }
 NF4 = {"quantization": "nf4", "dequantize": "never"}
 DROPOUT = {"lora": {"rank": 4, "alpha": 8, "dropout": 0.2}}
+DORA = {"rank": 4, "alpha": 8, "dropout": 0.0, "dora": True}
+PISSA = {"rank": 4, "alpha": 8, "dropout": 0.0, "init": "pissa"}
 THIN = {"batch_tokens": 128}
+# a rank that lets bitsandbytes hold moments in 8 bits: it leaves tensors below 4096 numbers in 32
+WIDE = {"rank": 64, "alpha": 64, "dropout": 0.0}
+EIGHT_BIT = {"optimizer": "adamw_8bit", "lora": WIDE, "batch_tokens": 256}
 
 
 @pytest.fixture(scope="module")
-def jobs(tiny_base: Path, launcher: Launcher, tmp_path_factory: pytest.TempPathFactory) -> Jobs:
+def one_thread() -> Iterator[None]:
+    """The reference sums in the order of the workers, one thread each: Adam makes much of a gradient near zero."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def jobs(
+    tiny_base: Path, launcher: Launcher, one_thread: None, tmp_path_factory: pytest.TempPathFactory
+) -> Jobs:
     """Everything that the tests below compare, done by one, two and three processes."""
     made = Jobs(tmp_path_factory.mktemp("distributed"), tiny_base, launcher)
     probes = made.folder / "probe.txt"
     probes.write_text("\n".join(NEPALI), encoding="utf-8")
     text = {"name": "ne", "path": str(probes), "language": "npi_Deva"}
     ledger = {**LEDGER, "probes": {"bits_per_byte": [text]}}
+    all_at_once = {**EIGHT_BIT, "ledger": ledger}
     made.alone("one", (0, 1, 2))
+    made.alone("one-all", **all_at_once)
     made.alone("one-nf4", model=NF4)
+    made.alone("one-dora", model=NF4, lora=DORA)
+    made.alone("one-pissa", lora=PISSA)
     made.alone("one-thin", **THIN)
     made.alone("one-ledger", ledger=ledger)
 
@@ -196,9 +235,13 @@ def jobs(tiny_base: Path, launcher: Launcher, tmp_path_factory: pytest.TempPathF
     made.add("sharded-thin", sharded=True, activation_checkpointing="full", **THIN)
     made.add("sharded-nf4", sharded=True, model=NF4)
     made.add("sharded-ledger", sharded=True, ledger=ledger)
+    made.add("sharded-dora", sharded=True, model=NF4, lora=DORA)
+    made.add("sharded-pissa", sharded=True, lora=PISSA)
+    made.add("one-then-two-all", of="one-all", sharded=True, **all_at_once)
     made.call("weigh")
-    made.call("fail")
+    made.call("add")
     made.run(2)
+    made.alone_from("one-then-two-all", 4, "one-two-one-all", **all_at_once)
 
     made.add("two-then-three", of="two")
     made.run(3)
@@ -228,6 +271,13 @@ def test_two_processes_train_what_one_does(jobs: Jobs) -> None:
         assert [line[key] for line in logged[0]] == [line[key] for line in logged[1]]
 
 
+def test_gradients_are_summed_in_the_layout_of_their_weights(jobs: Jobs) -> None:
+    """Fused optimizers go through both by address."""
+    for strides, gradient in jobs.told("add"):
+        assert strides == [[1, 2], [1, 2], [3, 1], [3, 1]]
+        assert gradient == [[0.0, 3.0, 6.0], [9.0, 12.0, 15.0]]
+
+
 def test_a_step_with_fewer_rows_than_processes_is_a_step(jobs: Jobs) -> None:
     jobs.assert_near("one-thin", "two-thin")
     jobs.assert_near("one-thin", "sharded-thin")
@@ -242,11 +292,23 @@ def test_a_stage_resumes_on_another_number_of_processes(jobs: Jobs) -> None:
     jobs.assert_same("two-on", "two")
     jobs.assert_near("one-then-two", "one")
     jobs.assert_near("two-then-three", "two")
-    from distributed_worker import stop_at
-
-    stop_at(jobs.folder / "two", jobs.folder / "two-then-one", 2)
-    step.run_stage(jobs.config(jobs.folder / "data"), jobs.folder / "two-then-one", 0)
+    jobs.alone_from("two", 2, "two-then-one")
     jobs.assert_near("two-then-one", "two")
+
+
+def test_all_that_a_checkpoint_holds_goes_from_one_to_two_and_back(jobs: Jobs) -> None:
+    """The ledger with its best reading, trained embeddings, moments in 8 bits, two of the three runs sharded."""
+    folder = jobs.folder / "one-two-one-all/train/translation"
+    state = torch.load(folder / "step-000004/optimizer.pt", weights_only=True)["optimizer"]["state"]
+    held = {moments["__bnb_optimizer_quant_state__"]["state1"].dtype for moments in state.values()}
+    assert held == {torch.uint8, torch.float32}  # 32 bits: embeddings
+    jobs.assert_near("one-all", "one-two-one-all")
+    folders = [jobs.folder / name / "train/translation" for name in ("one-all", "one-two-one-all")]
+    readings = [read_lines(stage / "ledger.jsonl") for stage in folders]
+    assert [line["step"] for line in readings[1]] == [2, 4, 6]
+    for mine, theirs in zip(*readings, strict=True):
+        assert theirs["best"] == mine["best"]
+        assert theirs["changes"][0]["adapted"] == pytest.approx(mine["changes"][0]["adapted"], abs=1e-4)
 
 
 def test_the_ledger_says_the_same_to_all(jobs: Jobs) -> None:
@@ -265,13 +327,10 @@ def test_the_ledger_says_the_same_to_all(jobs: Jobs) -> None:
 
 def test_a_sharded_base_trains_the_same_adapter(jobs: Jobs) -> None:
     jobs.assert_near("one", "sharded")
-    jobs.assert_near("one-nf4", "sharded-nf4")
+    for kind in ("nf4", "dora", "pissa"):
+        jobs.assert_near(f"one-{kind}", f"sharded-{kind}")
     for own, whole in jobs.told("weigh"):
         assert own == whole / 2 > 100_000
-
-
-def test_what_one_process_cannot_do_all_are_told(jobs: Jobs) -> None:
-    assert jobs.told("fail") == ["process 1 of 2: no base here"] * 2
 
 
 def write_run(folder: Path, base: Path, **train: Any) -> Path:
@@ -285,6 +344,7 @@ def write_run(folder: Path, base: Path, **train: Any) -> Path:
         "context": 128,
         "batch_tokens": 256,
         "checkpoint_steps": 2,
+        "log_steps": 1,
         **train,
     }
     config = {
@@ -303,71 +363,132 @@ def write_run(folder: Path, base: Path, **train: Any) -> Path:
     return path
 
 
-def test_accelerate_launch_runs_the_whole_road(tiny_base: Path, tmp_path: Path) -> None:
-    path = write_run(tmp_path, tiny_base)
-    launcher = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2")
-    rest = ("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no")
-    port = ("--main_process_port", "0")
-    done = subprocess.run(
-        [
-            sys.executable,
-            *launcher,
-            *rest,
-            *port,
-            "-m",
-            "anukul.cli",
-            "run",
-            str(path),
-            "--run",
-            str(tmp_path / "r"),
-        ],
+def accelerate_launch(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run anukul as a user does on two devices."""
+    launcher = ("accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1")
+    rest = ("--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0")
+    return subprocess.run(
+        [sys.executable, "-m", *launcher, *rest, "-m", "anukul.cli", *arguments],
         capture_output=True,
         text=True,
         check=False,
         timeout=300,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
     )
-    assert done.returncode == 0, done.stderr
+
+
+def test_accelerate_launch_ends_with_the_reason(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("name: t\nlanguage: npi_Deva\n", encoding="utf-8")
+    done = accelerate_launch("train", str(path), "--run", str(tmp_path / "r"))
+    assert done.returncode == 1  # of the launcher itself; its processes ended with 2
+    told = [line for line in done.stderr.splitlines() if line.startswith("anukul:")]
+    assert len(told) == 1 and "model: must be given" in told[0]
+    _, _, summary = done.stderr.partition("Root Cause")
+    assert "exitcode  : 2" in summary and told[0].removeprefix("anukul: ") in summary
+    assert done.stderr.count("Traceback") == 1  # the launcher's own
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run folder whose corpus is made, to be copied."""
+
+    config: Path
+    root: Path
+
+    def command(self, root: Path, *more: str) -> tuple[str, ...]:
+        """The command that trains in a copy, which is made where it is not there yet."""
+        if not root.exists():
+            shutil.copytree(self.root, root)
+        return "anukul", "train", str(self.config), "--run", str(root), *more
+
+
+@pytest.fixture(scope="module")
+def prepared(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    folder = tmp_path_factory.mktemp("prepared")
+    path = write_run(folder, tiny_base)
+    config, root = prepare(path, None, folder / "r")
+    pipeline.run_steps(config, path.read_text("utf-8"), root, ("corpus",))
+    return Prepared(path, root)
+
+
+@pytest.fixture(scope="module")
+def whole(launcher: Launcher, prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of all steps, on two machines of one process each, that nothing happened to."""
+    root = tmp_path_factory.mktemp("whole") / "r"
+    ends = launcher.run(2, "anukul", "run", str(prepared.config), "--run", str(root), machines=True)
+    assert [(end.code, end.told) for end in ends] == [(0, []), (0, [])], ends[0].said + ends[1].said
     for unit in ("corpus", "train/read", "report"):
-        assert (tmp_path / "r" / unit / "done.json").exists()
-        assert done.stderr.count(f"{unit}: done in") == 1
-    assert done.stdout.count("index.html") == 1
-    assert read_json(tmp_path / "r/run.json")["processes"] == 2
+        assert (root / unit / "done.json").exists()
+        assert ends[0].said.count(f"{unit}: done in") == 1
+    assert ends[1].said == ""
+    return root
+
+
+def test_a_run_is_done_once_and_by_all(whole: Path) -> None:
+    assert read_json(whole / "run.json")["processes"] == 2
+    assert not (whole / distributed.TOKEN).exists()
+
+
+def test_accelerate_launch_trains(prepared: Prepared, whole: Path, tmp_path: Path) -> None:
+    _, *command = prepared.command(tmp_path / "r")
+    done = accelerate_launch(*command)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("train/read: done in") == 1
+    assert hash_path(tmp_path / "r/train/read/adapter") == hash_path(whole / "train/read/adapter")
+
+
+def kept(root: Path) -> list[str]:
+    return [path.name for path in checkpoints(root / "train/read")]
+
+
+def test_an_error_of_all_is_told_by_the_first(launcher: Launcher, prepared: Prepared, tmp_path: Path) -> None:
+    first, second = launcher.run(2, *prepared.command(tmp_path / "r", "-s", "train.learning_rate=1e30"))
+    assert (first.code, second.code) == (2, 2) and second.said == ""
+    assert len(first.told) == 1 and "training diverged" in first.told[0]
 
 
 @pytest.mark.parametrize(
-    ("setting", "said"), [("learning_rate", "training diverged"), ("lerning_rate", "unknown key")]
+    ("kind", "index", "code", "said"),
+    [
+        ("memory", 1, 2, "out of memory (CUDA out of memory. Tried to allocate 2.00 GiB.)"),
+        ("error", 1, 1, "ZeroDivisionError: in a step"),
+        ("disk", 0, 2, "step-000004: cannot be written"),
+    ],
 )
-def test_a_users_error_is_told_once_and_ends_all_with_2(
-    launcher: Launcher, tiny_base: Path, tmp_path: Path, setting: str, said: str
+def test_an_error_of_one_in_a_step_ends_all_and_is_told_once(
+    launcher: Launcher, prepared: Prepared, tmp_path: Path, kind: str, index: int, code: int, said: str
 ) -> None:
-    path = write_run(tmp_path, tiny_base, **{setting: 1e30})
-    launcher.start(2, "anukul", "run", str(path), "--run", str(tmp_path / "r"))
-    (code, first), (other, second) = launcher.end()
-    assert (code, other) == (2, 2) and second == ""
-    told = [line for line in first.splitlines() if line.startswith("anukul:")]
+    machines = kind == "memory"  # told once on each
+    fault = {"kind": kind, "index": index, "step": 2}
+    ends = launcher.run(2, *prepared.command(tmp_path / "r"), fault=fault, machines=machines)
+    assert [end.code for end in ends] == [code, code]
+    told = ends[index].told
     assert len(told) == 1 and said in told[0]
+    assert ends[1 - index].told == (told if machines else [])
+    where = "machine-1" if machines else HOST
+    assert told[0].startswith(f"anukul: process 1 of 2 on {where}: ") == (index == 1)
+    assert ["Traceback" in end.said for end in ends] == [False, kind == "error"]
+    assert kept(tmp_path / "r") == ["step-000002"]
+    assert not list((tmp_path / "r/train/read").glob(".step*"))
 
 
 @pytest.mark.parametrize("killed", [0, 1])
-def test_a_killed_process_ends_the_others(
-    launcher: Launcher, tiny_base: Path, tmp_path: Path, killed: int
+def test_a_killed_process_ends_the_other_and_the_same_command_goes_on_to_the_same_bits(
+    launcher: Launcher, prepared: Prepared, whole: Path, tmp_path: Path, killed: int
 ) -> None:
-    path = write_run(tmp_path, tiny_base, stages=[{"name": "read", "format": "text", "epochs": 3000}])
-    processes = launcher.start(2, "anukul", "run", str(path), "--run", str(tmp_path / "r"))
-    until = time.monotonic() + 40
-    while not list((tmp_path / "r/train/read").glob("step-*")) and time.monotonic() < until:
-        time.sleep(0.05)
-    os.kill(processes[killed], signal.SIGKILL)
-    at = time.monotonic()
-    found = launcher.end()
-    assert found[killed][0] == -signal.SIGKILL
-    assert time.monotonic() - at < 15
-    code, said = found[1 - killed]
-    assert code == 1
-    if killed == 1:
-        told = said.splitlines()[-1]
-        assert told.startswith("anukul: train: another process of this run ended")
+    command = prepared.command(tmp_path / "r")
+    ends = launcher.run(2, *command, fault={"kind": "kill", "index": killed, "step": 3})
+    assert ends[killed].code == -signal.SIGKILL and ends[1 - killed].code == 1
+    [told] = ends[1 - killed].told
+    assert told.startswith(f"anukul: train: process {killed} of 2 on ") and "ended without a word" in told
+    assert kept(tmp_path / "r") == ["step-000002"]
+    ends = launcher.run(2, *command)
+    assert [end.code for end in ends] == [0, 0], ends[0].said + ends[1].said
+    stages = [root / "train/read" for root in (tmp_path / "r", whole)]
+    assert hash_path(stages[0] / "adapter") == hash_path(stages[1] / "adapter")
+    losses = [[line["loss"] for line in read_lines(stage / "metrics.jsonl")] for stage in stages]
+    assert losses[0] == losses[1] and len(losses[0]) == 5
 
 
 @pytest.mark.parametrize(
@@ -390,4 +511,11 @@ def test_a_run_folder_that_is_not_shared_is_refused(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(distributed, "SEEN_WITHIN", 0.3)
     (tmp_path / distributed.TOKEN).write_text("of an earlier run")
     with pytest.raises(UserError, match="does not see the run folder"):
-        distributed._require_seen(tmp_path / distributed.TOKEN, "of this one")
+        distributed.look(Processes(), distributed.Folder(str(tmp_path), "of this one"))
+
+
+def test_a_base_that_differs_between_machines_is_refused(tiny_base: Path, tmp_path: Path) -> None:
+    config = make_run(tmp_path, tiny_base)
+    distributed._require_one_base(config, ["a", "a", "b", "b"], ["x", None, "x", None])
+    with pytest.raises(UserError, match=f"{tiny_base} on machine b is not what it is on a"):
+        distributed._require_one_base(config, ["a", "a", "b", "b"], ["x", None, "y", None])

@@ -71,7 +71,7 @@ def test_a_bad_step_leaves_weights_and_moments_as_they_are(tiny_settings: ModelS
     trained, optimizers = [], []
     for _ in range(2):
         loaded = with_adapter(tiny_settings)
-        optimizers.append(make_optimizer(loaded, settings, settings.stages[0]))
+        optimizers.append(make_optimizer(loaded, settings.of(settings.stages[0])))
         trained.append(trainable_parameters(loaded))
 
     def gradients(seed: int, factor: float = 1.0) -> None:

@@ -17,7 +17,6 @@ from anukul.model.loaded import Loaded
 from anukul.records import Instruction
 from anukul.train.formats import Example, Formatter, Segment, fit_to_context
 from anukul.train.loss import cross_entropy, token_losses
-from anukul.train.optimizer import learning_rate_factor
 from anukul.train.packing import Counts, collate, pack
 from anukul.train.plan import plan_stage
 from anukul.train.step import count_rows
@@ -171,12 +170,6 @@ def test_replay_without_text_is_refused() -> None:
         plan_stage(own, [], settings, stage, 0)
     with pytest.raises(UserError, match="no example that fits"):
         plan_stage([], own, settings, stage, 0)
-
-
-def test_schedule_warms_up_and_falls_to_its_floor() -> None:
-    rates = [learning_rate_factor(i, 100, 0.1, 0.1) for i in range(100)]
-    assert rates[0] == pytest.approx(0.1) and max(rates) == 1.0 == rates[9]
-    assert rates[9:] == sorted(rates[9:], reverse=True) and rates[-1] == pytest.approx(0.1)
 
 
 def byte_values() -> dict[str, int]:

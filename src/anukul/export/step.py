@@ -15,8 +15,8 @@ from anukul.export.texts import TextSet, check_texts
 from anukul.export.verify import check, free, only_whole, refer, work_folder
 from anukul.model.adapter import load_adapter
 from anukul.model.base import load_base
-from anukul.model.loaded import Loaded, pick_device
-from anukul.model.merge import DTYPES, merge_into
+from anukul.model.loaded import DTYPES, Loaded, pick_device
+from anukul.model.merge import merge_into
 from anukul.model.merge_check import check_layers
 from anukul.progress import say
 from anukul.rundir import Result, read_json, write_json

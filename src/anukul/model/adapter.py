@@ -14,6 +14,13 @@ from torch import Tensor, nn
 from anukul.config import LoraSettings
 from anukul.errors import UserError
 from anukul.model.loaded import Loaded
+from anukul.model.lora_variants import (
+    doubled,
+    load_variant,
+    make_dora,
+    save_variant,
+    start_from_principal,
+)
 from anukul.model.vocabulary import load_vocabulary, save_vocabulary, set_aside
 from anukul.rundir import digest, hash_path, read_json, write_json
 
@@ -43,11 +50,13 @@ def add_adapter(
             saved = names[:1] if tied else names
         else:
             targets = sorted({*_linear_names(loaded), *names})
+    pissa = lora.init == "pissa"
+    rank, alpha = doubled(lora) if pissa else (lora.rank, lora.alpha)
     torch.manual_seed(seed)
     config = LoraConfig(
         task_type="CAUSAL_LM",
-        r=lora.rank,
-        lora_alpha=lora.alpha,
+        r=rank,
+        lora_alpha=alpha,
         lora_dropout=lora.dropout,
         use_rslora=lora.rank_stabilized,
         target_modules=targets,
@@ -57,6 +66,10 @@ def add_adapter(
     with _quiet():
         loaded.model = get_peft_model(loaded.model, config)
     _share_factors(loaded)
+    if pissa:
+        start_from_principal(loaded, lora.rank)
+    if lora.dora:
+        make_dora(loaded)
     for parameter in loaded.model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
@@ -142,11 +155,30 @@ def load_adapter(loaded: Loaded, folder: Path, trainable: bool = False) -> None:
         raise UserError(
             f"{folder}: the adapter does not fit this base: {str(error).splitlines()[0]}"
         ) from None
+    _load_in_full_precision(loaded, folder)
     _share_factors(loaded)
+    load_variant(loaded, folder, trainable)
     load_vocabulary(loaded, folder, trainable)
     loaded.fingerprint = digest([loaded.fingerprint, hash_path(folder)])
     if not trainable:
         loaded.model.eval()
+
+
+def _load_in_full_precision(loaded: Loaded, folder: Path) -> None:
+    """Read embeddings that were trained in full once more, into fp32.
+
+    peft 0.21 turns low-rank factors to fp32 before it reads them, but copies of whole modules keep the base's dtype: in
+    bf16 they would be rounded, and stand still wherever an update is smaller than a step of bf16.
+    """
+    from peft import load_peft_weights, set_peft_model_state_dict
+    from peft.utils import ModulesToSaveWrapper
+
+    copies = [module for module in loaded.model.modules() if isinstance(module, ModulesToSaveWrapper)]
+    rounded = [p for copy in copies for p in copy.modules_to_save.parameters() if p.dtype != torch.float32]
+    if rounded:
+        for parameter in rounded:
+            parameter.data = parameter.data.float()
+        set_peft_model_state_dict(loaded.model, load_peft_weights(str(folder), device="cpu"))
 
 
 def save_adapter(loaded: Loaded, folder: Path) -> None:
@@ -162,6 +194,7 @@ def save_adapter(loaded: Loaded, folder: Path) -> None:
         name: sorted(value) if name in MODULE_LISTS and value else value for name, value in config.items()
     }
     write_json(folder / CONFIG, ordered)
+    save_variant(loaded, folder)
     save_vocabulary(loaded, folder)
 
 
@@ -187,3 +220,13 @@ def is_embedding(name: str) -> bool:
     Low-rank factors of them and rows of new pieces count; adapters of other layers do not.
     """
     return not EMBEDDING_NAMES.isdisjoint(name.split("."))
+
+
+def is_second_factor(name: str) -> bool:
+    """Whether a trainable parameter is a B, the factor on the side of a layer's output."""
+    return "lora_B" in name.split(".")
+
+
+def is_magnitude(name: str) -> bool:
+    """Whether a trainable parameter is DoRA's length of a layer's rows."""
+    return "lora_magnitude_vector" in name.split(".")

@@ -10,10 +10,8 @@ from anukul.config import ModelSettings
 from anukul.configfile import check_model, check_tokenizer, is_local
 from anukul.errors import UserError
 from anukul.model import nf4
-from anukul.model.loaded import Loaded, pick_device
+from anukul.model.loaded import DTYPES, Loaded, pick_device
 from anukul.rundir import commit_of, commits_of, hash_model
-
-DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
 def load_base(settings: ModelSettings, device: torch.device | None = None) -> Loaded:
@@ -38,7 +36,8 @@ def load_base(settings: ModelSettings, device: torch.device | None = None) -> Lo
             str(Path(settings.path).expanduser()) if is_local(settings.path) else settings.path,
             revision=commits.model,
             quantization_config=quantization,
-            dtype="auto",
+            # as stored, unless more digits were asked for
+            dtype=compute_dtype if compute_dtype == torch.float32 else "auto",
             attn_implementation="sdpa",
             device_map={"": device} if device.type == "cuda" else None,
         )

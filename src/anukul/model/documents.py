@@ -6,9 +6,11 @@ causal, which needs no mask: what pads a document comes after it, and nobody loo
 kernel for documents of any length takes the rows as they lie.
 """
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -87,7 +89,7 @@ def packed_attention(loaded: Loaded, compiled: bool = False) -> Iterator[None]:
     attend: Callable[..., Any] = _attend
     if compiled:
         attend = torch.compiler.disable(_attend)  # type: ignore[no-untyped-call]  # torch's decorator
-    with attention_function(loaded, NAME, attend, lambda *_, **__: None):
+    with attention_function(loaded, NAME, attend, mask=None):
         yield
 
 
@@ -139,7 +141,18 @@ def takes_any_length(device: torch.device, dtype: torch.dtype) -> bool:
         device.type == "cuda"
         and dtype in (torch.float16, torch.bfloat16)
         and torch.cuda.get_device_capability(device) >= (8, 0)
+        and _has_varlen()
     )
+
+
+@cache
+def _has_varlen() -> bool:
+    """Whether this torch has the kernel, with windows and shared key heads: 2.13 has, 2.6 does not."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return False
+    return {"scale", "window_size", "enable_gqa"}.issubset(inspect.signature(varlen_attn).parameters)
 
 
 def _as_they_lie(

@@ -25,6 +25,16 @@ def adamw_8bit(
             config: dict[str, Any] = super().get_config(group_index, index, group)
             return {**config, "optim_bits": 32} if group["wide"] else config
 
+        def load_state_dict(self, state_dict: dict[str, Any], move_to_device: bool = True) -> None:
+            """Put loaded moments back into pages: the stock method would leave them on the GPU for good."""
+            super().load_state_dict(state_dict, move_to_device)
+            if not self.is_paged:
+                return
+            for parameter, state in self.state.items():
+                for name in ("state1", "state2"):
+                    buffer = self.get_state_buffer(parameter, dtype=state[name].dtype)
+                    state[name] = buffer.copy_(state[name])
+
     optimizer: torch.optim.Optimizer = AdamW8bit(
         groups, lr=learning_rate, betas=betas, weight_decay=weight_decay, is_paged=paged
     )

@@ -17,6 +17,7 @@ from anukul.errors import UserError
 if TYPE_CHECKING:
     from anukul.model.vocabulary import Vocabulary
 
+DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 LOGITS_AGREE = 0.05  # nats; equal but for the order of rounding in bf16
 
 
@@ -90,10 +91,11 @@ def not_followed(keywords: Mapping[str, Any]) -> list[str]:
 
 @contextmanager
 def attention_function(
-    loaded: Loaded, name: str, attend: Callable[..., Any], mask: Callable[..., Any]
+    loaded: Loaded, name: str, attend: Callable[..., Any], mask: Callable[..., Any] | None
 ) -> Iterator[None]:
     """Let the model attend by `attend` in the block, its masks made by `mask`; afterwards it is as it was.
 
+    Without `mask` transformers makes none, nor does it look at the positions, for which it would wait for the device.
     Raises UserError where the model does not go through the attention interface of transformers.
     """
     from transformers import AttentionInterface
@@ -102,7 +104,8 @@ def attention_function(
     model = loaded.causal_lm
     before = model.config._attn_implementation
     AttentionInterface.register(name, attend)
-    AttentionMaskInterface.register(name, mask)
+    if mask is not None:
+        AttentionMaskInterface.register(name, mask)
     try:
         model.set_attn_implementation(name)
         if model.config._attn_implementation != name:

@@ -15,11 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from anukul.errors import UserError
-from anukul.model.loaded import Loaded
+from anukul.model.loaded import DTYPES, Loaded
+from anukul.model.lora_variants import Magnitudes
 from anukul.model.vocabulary import MoreEmbeddings, MoreHead, write_tokenizer
 from anukul.rundir import write_json
-
-DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +136,11 @@ def _lora(layer: Any, prefix: str, compute_dtype: torch.dtype) -> Iterator[tuple
         if adapter not in layer.scaling:
             continue
         variant = layer.lora_variant.get(adapter)
+        lengths = dict(layer.lora_magnitude_vector.items()).get(adapter)
         if variant is None:
             weight = weight + layer.get_delta_weight(adapter).float()
+        elif isinstance(lengths, Magnitudes):
+            weight = lengths.merged(weight + layer.get_delta_weight(adapter).float())
         else:
             weight = variant.merge_safe(layer, adapter, weight).float()
         if layer.lora_bias.get(adapter):

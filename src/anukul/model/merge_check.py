@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from anukul.errors import UserError
 from anukul.model.loaded import Loaded
+from anukul.model.nf4 import unpacked
 from anukul.model.vocabulary import set_aside
 
 INPUTS = 64  # random vectors, or tokens, for each layer
@@ -136,17 +137,16 @@ def _share(
     dtype: torch.dtype,
 ) -> float | None:
     """The share of the adapter's change that the stored weight holds; None where rounding is larger than the change."""
-    base = module.get_base_layer() if hasattr(module, "get_base_layer") else module.original_module
     weight = stored.float()
-    looks_up = isinstance(_innermost(base), nn.Embedding)
+    looks_up = isinstance(_innermost(_base(module)), nn.Embedding)
     if looks_up:
         inputs = _tokens(module, weight.shape[0], generator).to(weight.device)
         found = weight[inputs]
     else:
         inputs = torch.randn(INPUTS, weight.shape[1], generator=generator).to(weight.device)
         found = functional.linear(inputs, weight, None if bias is None else bias.to(weight))
-    with _in_fp32(module):
-        wanted, before = module(inputs).float(), base(inputs).float()
+    with unpacked(module), _in_fp32(module):
+        wanted, before = module(inputs).float(), _base(module)(inputs).float()
     change, got = wanted - before, found - before
     rest, size, moved = (float(tensor.norm()) for tensor in (found - wanted, wanted, change))
     step = SUBNORMAL.get(dtype, 0.0) * math.sqrt(found.numel() * (1 if looks_up else inputs.shape[1]))
@@ -164,7 +164,7 @@ def _share(
 
 @contextmanager
 def _in_fp32(module: Any) -> Iterator[Any]:
-    """Let one layer compute in fp32 in the block; 4-bit weights stay as they are and are dequantised to it."""
+    """Let one layer compute in fp32 in the block."""
     held = [
         (parameter, parameter.data)
         for parameter in module.parameters()
@@ -182,6 +182,10 @@ def _in_fp32(module: Any) -> Iterator[Any]:
             parameter.data = data
         for part, dtype in computing:
             part.compute_dtype = dtype
+
+
+def _base(module: Any) -> Any:
+    return module.get_base_layer() if hasattr(module, "get_base_layer") else module.original_module
 
 
 def _innermost(module: Any) -> Any:

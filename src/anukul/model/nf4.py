@@ -1,10 +1,12 @@
 """NF4 with double quantisation through bitsandbytes, on CPU and CUDA."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def quantization_config(compute_dtype: torch.dtype) -> Any:
@@ -36,6 +38,7 @@ def settle(model: nn.Module, choice: Literal["auto", "cached", "never"], dtype: 
         return cache_dequantized(model, dtype)
     if device.type == "cpu":
         _keep_layout(model)
+    _keep_dtype(model, dtype)
     return 0
 
 
@@ -52,6 +55,22 @@ def growth(model: nn.Module, dtype: torch.dtype) -> int:
     dense: int = sum(layer.in_features * layer.out_features for layer in layers) * dtype.itemsize
     held: int = sum(layer.weight.numel() * layer.weight.element_size() for layer in layers)
     return dense - held
+
+
+def _keep_dtype(model: nn.Module, dtype: torch.dtype) -> None:
+    """Let every 4-bit layer give what it computed in `dtype`, as a dequantised one does.
+
+    bitsandbytes computes in `dtype` and turns the result back to the dtype of its input, which is another one where the
+    base is stored in fp32: all that follows would be computed in more digits than with dequantised weights.
+    """
+    import bitsandbytes as bnb
+
+    def keep(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+        return output.to(dtype)
+
+    for module in model.modules():
+        if isinstance(module, bnb.nn.Linear4bit):
+            module.register_forward_hook(keep)
 
 
 def _keep_layout(model: nn.Module) -> None:
@@ -73,23 +92,69 @@ def cache_dequantized(model: nn.Module, dtype: torch.dtype) -> int:
     results are bit-identical; what is saved is dequantising on every forward. Returns the number of layers.
     """
     import bitsandbytes as bnb
-    from bitsandbytes.functional import dequantize_4bit
 
     count = 0
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
             if not isinstance(child, bnb.nn.Linear4bit):
                 continue
-            weight = dequantize_4bit(child.weight.data, child.weight.quant_state).to(dtype)
-            plain = nn.Linear(
-                child.in_features, child.out_features, bias=child.bias is not None, device="meta"
-            )
-            plain.weight = nn.Parameter(weight, requires_grad=False)
-            if child.bias is not None:
-                plain.bias = nn.Parameter(child.bias.data.to(dtype), requires_grad=False)
-            setattr(module, name, plain)
+            setattr(module, name, _plain(child, dtype))
             count += 1
     return count
+
+
+def dense_weight(layer: nn.Module) -> Tensor:
+    """The weight that a linear layer multiplies with, without a gradient; 4-bit ones dequantised as for a product.
+
+    Of a layer whose parts were gathered by FSDP2 too, which knows packed weights as bf16 (`sharded`).
+    """
+    stand_in = getattr(layer, "dense_weight", None)  # of a layer without weights
+    if callable(stand_in):
+        made: Tensor = stand_in()
+        return made
+    weight = layer.weight
+    assert isinstance(weight, Tensor)
+    state = getattr(weight, "quant_state", None)
+    state = getattr(layer, "quant_state", None) if state is None else state
+    if state is None:
+        return weight.detach()
+    from bitsandbytes.functional import dequantize_4bit
+
+    packed = weight.data.contiguous().flatten().view(torch.uint8).unsqueeze(1)
+    dense: Tensor = dequantize_4bit(packed, state).to(layer.compute_dtype)
+    return dense
+
+
+@contextmanager
+def unpacked(module: nn.Module) -> Iterator[None]:
+    """Let 4-bit layers within `module` stand dequantised in the block: in another type they give other weights."""
+    import bitsandbytes as bnb
+
+    found = [
+        (parent, name, child)
+        for parent in module.modules()
+        for name, child in parent.named_children()
+        if isinstance(child, bnb.nn.Linear4bit)
+    ]
+    try:
+        for parent, name, child in found:
+            setattr(parent, name, _plain(child, child.compute_dtype))
+        yield
+    finally:
+        for parent, name, child in found:
+            setattr(parent, name, child)
+
+
+def _plain(layer: Any, dtype: torch.dtype) -> nn.Linear:
+    """A plain layer with the NF4-rounded weights of a 4-bit one in `dtype`."""
+    from bitsandbytes.functional import dequantize_4bit
+
+    weight = dequantize_4bit(layer.weight.data, layer.weight.quant_state).to(dtype)
+    plain = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None, device="meta")
+    plain.weight = nn.Parameter(weight, requires_grad=False)
+    if layer.bias is not None:
+        plain.bias = nn.Parameter(layer.bias.data.to(dtype), requires_grad=False)
+    return plain
 
 
 def quiet_bitsandbytes() -> None:

@@ -49,22 +49,25 @@ def shipped_shapes() -> list[str]:
 
 def read_shape(settings: ModelSettings) -> Shape:
     """Read the shape from `model.shape` or from the config.json in `model.path`; no weights, no network."""
+    return _measure(*read_config(settings))
+
+
+def read_config(settings: ModelSettings) -> tuple[str, dict[str, object]]:
+    """Return what to call the base, and its config.json: that of `model.shape` or in `model.path`."""
     if settings.shape is not None:
         if settings.shape not in shipped_shapes():
             raise UserError(
                 f"model.shape: '{settings.shape}' is not shipped; there are {', '.join(shipped_shapes())}"
             )
         text = resources.files("anukul").joinpath("configs", "shapes", f"{settings.shape}.json").read_text()
-        name = settings.shape
-    else:
-        file = Path(settings.path).expanduser() / "config.json"
-        if not file.exists():
-            raise UserError(
-                f"model.path: {settings.path}: no config.json there to read the shape from; give a model folder "
-                f"or set model.shape to one of {', '.join(shipped_shapes())}"
-            )
-        text, name = file.read_text(encoding="utf-8"), settings.path
-    return _measure(name, json.loads(text))
+        return settings.shape, json.loads(text)
+    file = Path(settings.path).expanduser() / "config.json"
+    if not file.exists():
+        raise UserError(
+            f"model.path: {settings.path}: no config.json there to read the shape from; give a model folder "
+            f"or set model.shape to one of {', '.join(shipped_shapes())}"
+        )
+    return settings.path, json.loads(file.read_text(encoding="utf-8"))
 
 
 def _measure(name: str, data: dict[str, object]) -> Shape:

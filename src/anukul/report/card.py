@@ -75,11 +75,13 @@ def _lora(data: RunData) -> str:
     train = data.config.train
     if train is None:
         return ""
+    sizes = {train.of(stage).batch_tokens: None for stage in train.stages}
+    variant = f" ({train.lora.variant})" if train.lora.variant else ""
     held = {"nf4": "4-bit NF4", "none": data.config.model.compute_dtype}[data.config.model.quantization]
     return (
-        f"LoRA of rank {train.lora.rank} and alpha {train.lora.alpha:g} on every linear layer; "
+        f"LoRA of rank {train.lora.rank} and alpha {train.lora.alpha:g}{variant} on every linear layer; "
         f"frozen weights in {held}; context {train.context:,} tokens, "
-        f"{train.batch_tokens:,} tokens per step, seed {data.config.seed}."
+        f"{' / '.join(f'{size:,}' for size in sizes)} tokens per step, seed {data.config.seed}."
     )
 
 

@@ -138,7 +138,7 @@ def _stages(config: RunConfig, root: Path) -> tuple[StageLog, ...]:
         rows = dict((record or {}).get("rows") or {})
         points, bad = _points(folder / "metrics.jsonl", before, finite(rows.get("tokens")))
         before = points[-1].tokens if points else before
-        asked = config.train.replay_share if stage.replay_share is None else stage.replay_share
+        asked = config.train.of(stage).replay_share
         seconds = finite((record or {}).get("seconds"))
         outputs = {key: str(value) for key, value in ((record or {}).get("outputs") or {}).items()}
         log = StageLog(

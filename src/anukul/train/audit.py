@@ -115,12 +115,24 @@ def _updates(
                 "number, or the data uses a token that the base never learnt"
             )
         loss.backward()  # type: ignore[no-untyped-call]  # torch ships it without annotations
+        if update == 0:
+            _require_finite_gradients(trained)
         silent -= {name for name in silent if _has_gradient(trained[name])}
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         if not silent:
             break
     return silent
+
+
+def _require_finite_gradients(trained: dict[str, nn.Parameter]) -> None:
+    held = {name: parameter.grad for name, parameter in trained.items() if parameter.grad is not None}
+    broken = [name for name, gradient in held.items() if not bool(gradient.isfinite().all())]
+    if broken:
+        raise UserError(
+            f"train: audit: the gradient of {len(broken)} tensors is no number before the first step: "
+            f"{_some(broken)}; the loss is, so it is the base that cannot be trained in this precision"
+        )
 
 
 def _has_gradient(parameter: nn.Parameter) -> bool:

@@ -13,6 +13,7 @@ from anukul.errors import UserError
 from anukul.model.adapter import trainable_parameters
 from anukul.model.loaded import Loaded
 from anukul.rundir import atomic_folder, read_json, write_json
+from anukul.train.limits import writing
 
 KEEP = 2
 
@@ -48,7 +49,7 @@ def save_checkpoint(
     state["random"] = torch.random.get_rng_state()
     if loaded.device.type == "cuda":
         state["random_cuda"] = torch.cuda.get_rng_state(loaded.device)
-    with atomic_folder(target) as temporary:
+    with writing(target), atomic_folder(target) as temporary:
         save_weights(loaded, temporary / "adapter")
         torch.save(state, temporary / "optimizer.pt")
         write_json(
@@ -80,7 +81,8 @@ def restore(folder: Path, loaded: Loaded, optimizer: torch.optim.Optimizer) -> d
 
 def save_best(folder: Path, loaded: Loaded, step: int) -> None:
     """Keep a copy of the trained weights in `best/step-NNNNNN`; earlier ones stay until `forget_others`."""
-    with atomic_folder(_best(folder, step)) as temporary:
+    target = _best(folder, step)
+    with writing(target), atomic_folder(target) as temporary:
         weights = {name: p.detach().cpu() for name, p in trainable_parameters(loaded).items()}
         torch.save(weights, temporary / "weights.pt")
 

@@ -9,11 +9,10 @@ resume on any number of them. Of a sharded run only the frozen weights are share
 
 import os
 import secrets
-import socket
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import pairwise
@@ -24,15 +23,16 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from anukul import lifeline
 from anukul.config import RunConfig
 from anukul.errors import LostProcessError, UserError
-from anukul.rundir import write_atomic
+from anukul.rundir import hash_model, write_atomic
 
-# What one process does within a step while the others wait for it; compiling is the longest.
+# What one process does within a step while the others wait for it; compiling is the longest. The dead and the failed
+# are not waited for: `lifeline` ends who waits.
 STEP_PATIENCE = timedelta(minutes=30)
-# Between steps the others wait as long as the main process works: a corpus takes hours, a download too. They wait on
-# connections that break as soon as a process dies, so that this is no wait for the dead.
-PATIENCE = timedelta(days=7)
+# Between steps the others wait as long as the main process works: a corpus takes hours or weeks, a download too.
+PATIENCE = timedelta(days=365)
 TOKEN = ".processes"
 SEEN_WITHIN = 60.0  # seconds; a network file system shows a new file late
 BUCKET = 1 << 25  # gradients summed at once: 128 MiB in fp32
@@ -41,13 +41,17 @@ Part = TypeVar("Part")
 Made = TypeVar("Made")
 
 
-class AgreedError(UserError):
-    """A UserError that every process has raised."""
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """What the main process calls the others to see."""
+
+    root: str
+    token: str
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What the main process calls the others to."""
+    """What the main process calls the others to train."""
 
     config: str  # the RunConfig as JSON
     root: str
@@ -109,7 +113,10 @@ class Processes:
             )
             self.sum(flat)
             for parameter, part in zip(bucket, torch.split(flat, [p.numel() for p in bucket]), strict=True):
-                parameter.grad = part.view_as(parameter)
+                whole = part.view_as(parameter)
+                # fused optimizers go through weights and gradients by address
+                same = whole.stride() == parameter.stride()
+                parameter.grad = whole if same else torch.empty_like(parameter).copy_(whole)
 
     def sum(self, figures: Tensor) -> None:
         """Replace `figures` by their sum over the processes."""
@@ -121,52 +128,28 @@ class Processes:
         """Return the main process's value."""
         return self.every(value)[0]
 
-    def every(self, value: Made, failure: str | None = None) -> list[Made]:
-        """Return the value of every process, in their order; all wait for the last.
-
-        Where one gives a `failure` instead, an AgreedError is raised in all of them, wherever they had met.
-        """
+    def every(self, value: Made) -> list[Made]:
+        """Return the value of every process, in their order; all wait for the last."""
         if self.count == 1:
             return [value]
         found: list[Any] = [None] * self.count
         with _peers():
-            dist.all_gather_object(found, (failure, value), group=self.control)
-        failing = next((i for i, (failed, _) in enumerate(found) if failed is not None), None)
-        if failing is not None:
-            whose = "" if failing == 0 else f"process {failing} of {self.count}: "
-            raise AgreedError(f"{whose}{found[failing][0]}")
-        return [value for _, value in found]
+            dist.all_gather_object(found, value, group=self.control)
+        return found
 
     def main_does(self, work: Callable[[], None]) -> None:
-        """Let the main process do `work` while the others wait; a UserError of it is everyone's."""
-        with self.together():
-            if self.is_main:
-                work()
-
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """Leave the block when every process has; a UserError of one is everyone's.
-
-        Any other error ends its process, and the closed connection those that wait for it.
-        """
-        try:
-            yield
-        except AgreedError:
-            raise
-        except UserError as error:
-            if self.count > 1:
-                with suppress(LostProcessError):  # alone with one's error is no reason to hide it
-                    self.every(None, str(error))
-            raise
+        """Let the main process do `work` while the others wait."""
+        if self.is_main:
+            work()
         self.every(None)
 
     def in_turns(self, work: Callable[[], Made]) -> Made:
         """Let the processes of a machine do `work` one by one: what memory it needs for a while is needed once."""
         made: list[Made] = []
         for turn in range(1 + max(self.every(self.local_index))):
-            with self.together():
-                if turn == self.local_index:
-                    made.append(work())
+            if turn == self.local_index:
+                made.append(work())
+            self.every(None)
         return made[0]
 
     def require_same(self, parameters: Sequence[nn.Parameter], when: str) -> None:
@@ -217,7 +200,7 @@ def join() -> Processes:
     os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"
     with _peers():
         state = PartialState(cpu=gpus == 0, timeout=STEP_PATIENCE)
-        control = dist.new_group(backend="gloo", timeout=PATIENCE)
+        control = dist.new_group(backend="gloo", timeout=STEP_PATIENCE)
     _joined = Processes(
         index=state.process_index,
         count=state.num_processes,
@@ -225,6 +208,14 @@ def join() -> Processes:
         sharded=sharded,
         control=control,
     )
+    return _joined
+
+
+def wait_long(processes: Processes) -> Processes:
+    """Let the others wait for the main process without an end; once `lifeline` tells them of the dead."""
+    global _joined
+    with _peers():
+        _joined = replace(processes, control=dist.new_group(backend="gloo", timeout=PATIENCE))
     return _joined
 
 
@@ -241,34 +232,55 @@ def leave() -> None:
         dist.destroy_process_group()
 
 
+def show_folder(processes: Processes, root: Path) -> None:
+    """As the main process, let the others look for the run folder; returns when all have seen it."""
+    call = Folder(str(root), secrets.token_hex(8))
+    path = root / TOKEN
+    write_atomic(path, call.token)
+    processes.agree(call)
+    processes.every(None)
+    path.unlink()
+
+
+def look(processes: Processes, call: Folder) -> None:
+    """As another process, see the run folder; raises UserError where it is not the main process's."""
+    path = Path(call.root) / TOKEN
+    until = time.monotonic() + SEEN_WITHIN
+    while not path.exists() or path.read_text(encoding="utf-8") != call.token:
+        if time.monotonic() > until:
+            raise UserError(
+                f"{call.root}: this machine does not see the run folder that the first process works in; several "
+                "machines need it on a file system that they share, under the same path"
+            )
+        time.sleep(0.2)
+    processes.every(None)
+
+
 def begin_stage(config: RunConfig, root: Path, index: int) -> Processes:
     """Return the processes that train stage `index`; the main one calls the others to it (`Turn`).
 
-    Raises UserError, in every process, where one does not see the run folder of the main one.
+    Raises UserError where the base of a machine is not that of the others.
     """
     processes = replace(_joined, seed=config.seed)
     if processes.count == 1:
         return processes
-    token = None
     if processes.is_main:
-        token = secrets.token_hex(8)
-        write_atomic(root / TOKEN, token)
         processes.agree(Turn(config.model_dump_json(), str(root), index))
-    token = processes.agree(token)
-    with processes.together():
-        _require_seen(root / TOKEN, token)
+    machines = processes.every(lifeline.HOST)
+    if len(set(machines)) > 1:
+        own = hash_model(config.model) if processes.local_index == 0 else None
+        _require_one_base(config, machines, processes.every(own))
     return processes
 
 
-def _require_seen(path: Path, token: str) -> None:
-    until = time.monotonic() + SEEN_WITHIN
-    while not path.exists() or path.read_text(encoding="utf-8") != token:
-        if time.monotonic() > until:
+def _require_one_base(config: RunConfig, machines: Sequence[str], found: Sequence[str | None]) -> None:
+    """Raise UserError where a machine has another base, as gradients of two bases are the gradient of neither."""
+    for machine, base in zip(machines, found, strict=True):
+        if base not in (None, found[0]):
             raise UserError(
-                f"{path.parent}: machine {socket.gethostname()} does not see the run folder that the main process "
-                "works in; several machines need it on a file system that they share, under the same path"
+                f"model.path: {config.model.path} on machine {machine} is not what it is on {machines[0]}: weights, "
+                "tokenizer or revision differ"
             )
-        time.sleep(0.2)
 
 
 @contextmanager

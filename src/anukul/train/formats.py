@@ -15,6 +15,8 @@ from anukul.languages import load as load_language
 from anukul.records import Document, Instruction, Pair
 from anukul.text.sentences import split_sentences
 
+PORTION = 4096  # rows tokenised at once: what the tokenizer says of each token beside its id is large
+
 
 @dataclass(frozen=True, slots=True)
 class Example:
@@ -45,6 +47,7 @@ class Formatter:
         self.target = load_language(language)
         self.source = load_language(base_language)
         self.languages = {language: self.target, base_language: self.source}
+        self.adds_space = _adds_space(tokenizer)
 
     def translation(self, pair: Pair) -> list[Segment]:
         """The base-language side is given, the target side is learnt; the tag stands on the given side."""
@@ -79,10 +82,14 @@ class Formatter:
         return [Segment(document.text, True)]
 
     def encode(self, rows: Sequence[list[Segment]], replay: bool = False) -> list[Example]:
-        """Tokenise many segment lists at once; BOS stands first, the end token last and is learnt."""
-        flat = [segment.text for row in rows for segment in row]
-        if not flat:
-            return []
+        """Tokenise segment lists, many at once; BOS stands first, the end token last and is learnt."""
+        examples = []
+        for start in range(0, len(rows), PORTION):
+            examples += self._encode(rows[start : start + PORTION], replay)
+        return examples
+
+    def _encode(self, rows: Sequence[list[Segment]], replay: bool) -> list[Example]:
+        flat = [self._cut(row, index) for row in rows for index in range(len(row))]
         encoded = self.tokenizer(flat, add_special_tokens=False, return_attention_mask=False)["input_ids"]
         examples, position = [], 0
         for row in rows:
@@ -96,6 +103,20 @@ class Formatter:
             whole = all(segment.learnt for segment in row)
             examples.append(Example(np.array(ids, np.int32), np.array(learnt, np.bool_), replay, whole))
         return examples
+
+    def _cut(self, row: list[Segment], index: int) -> str:
+        """The text of a segment as it must be given to the tokenizer to be cut as it is within the whole."""
+        text = row[index].text
+        return text.removeprefix(" ") if index and self.adds_space else text
+
+
+def _adds_space(tokenizer: Any) -> bool:
+    """Whether the tokenizer puts a space before every text (sentencepiece, as Llama 2 has it).
+
+    A segment that begins with a space would get a second one, which the whole text does not have.
+    """
+    pieces = tokenizer.convert_ids_to_tokens(tokenizer(" a", add_special_tokens=False)["input_ids"])
+    return "".join(pieces).startswith("▁▁")
 
 
 def fit_to_context(examples: Iterable[Example], context: int) -> tuple[list[Example], int]:

@@ -17,7 +17,7 @@ from anukul.model.adapter import trainable_parameters
 from anukul.model.documents import packed_attention
 from anukul.model.loaded import Loaded, check_logits
 from anukul.model.speed import compile_layers, keep_input_dtype
-from anukul.progress import Bar, bar, say
+from anukul.progress import bar, say
 from anukul.train.audit import audit
 from anukul.train.checkpoint import (
     Cursor,
@@ -30,6 +30,7 @@ from anukul.train.checkpoint import (
     save_checkpoint,
 )
 from anukul.train.distributed import ALONE, Processes
+from anukul.train.gauge import Gauge
 from anukul.train.ledger import Ledger
 from anukul.train.loss import token_losses
 from anukul.train.memory import fit_activations
@@ -39,6 +40,7 @@ from anukul.train.packing import Batch, Counts, collate
 from anukul.train.plan import StagePlan
 from anukul.train.prefetch import micro_batches, prefetched
 from anukul.train.spikes import Skipped, SpikeGuard
+from anukul.train.trackers import Trackers
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class Training:
 
     loaded: Loaded
     plan: StagePlan
-    settings: TrainSettings
+    settings: TrainSettings  # those of the stage
     stage: Stage
     folder: Path
     optimizer: torch.optim.Optimizer
@@ -79,6 +81,7 @@ def train_stage(
     save_weights: Callable[[Loaded, Path], None],
     ledger: Ledger | None = None,
     processes: Processes = ALONE,
+    trackers: Trackers | None = None,
 ) -> StageEnd:
     """Train the loaded model's trainable weights through `plan`; metrics and checkpoints go to `folder`.
 
@@ -86,22 +89,23 @@ def train_stage(
     last step, or of the ledger's best reading where it keeps one. Raises UserError where the audit fails, and where
     more steps are bad than may be skipped.
     """
+    settings = settings.of(stage)
     training = _prepare(loaded, plan, settings, stage, folder, processes)
     cursor = _resume(training, ledger)
     processes.require_same(training.parameters, f"before step {cursor.step + 1}")
-    log_every = settings.log_steps
+    main = processes.is_main
+    gauge = Gauge.of(loaded, plan, processes.count) if main else None
     with (
         packed_attention(loaded, settings.compile),
-        MetricsLog(folder, cursor.step) if processes.is_main else nullcontext() as log,
-        bar(f"train {stage.name}", plan.steps, "steps") as shown,
+        MetricsLog(folder, cursor.step, trackers or Trackers()) if main else nullcontext() as log,
+        bar(f"train {stage.name}", plan.steps, "steps", cursor.step) as shown,
         prefetched(_batches(training, cursor.step if cursor.stopped is None else plan.steps)) as batches,
     ):
-        shown.advance(cursor.step)
 
         def seen(metrics: StepMetrics) -> None:
-            if log is not None:
-                log.write(metrics, log_every)
-            _show(shown, metrics, ledger)
+            if log is not None and gauge is not None:
+                log.write(gauge.read(metrics), settings.log_steps)
+                shown.advance(1, gauge.line(ledger.last_word if ledger is not None else ""))
             training.skipped.count(metrics.step, metrics.skipped, metrics.loss, metrics.gradient_norm)
 
         reader = LateReader(seen)
@@ -110,8 +114,9 @@ def train_stage(
             reader.put(known, figures)
             done, last = step + 1, step + 1 == plan.steps
             stop = _read(training, ledger, reader, done, last)
-            if log is not None and ledger is not None and ledger.due(done, last):
+            if log is not None and gauge is not None and ledger is not None and ledger.due(done, last):
                 log.scalars(ledger.scalars, done)
+                shown.advance(0, gauge.line(ledger.last_word))
             if not last and (stop or done % settings.checkpoint_steps == 0):
                 _checkpoint(training, Cursor(done, stopped=stop), ledger, reader, log, save_weights)
             cursor = Cursor(done, stopped=None if last else stop)
@@ -129,8 +134,7 @@ def _one_step(training: Training, step: int, batches: Iterator[Batch]) -> tuple[
     """
     loaded, settings, plan, processes = training.loaded, training.settings, training.plan, training.processes
     processes.seed_step(training.stage.name, step)
-    factor = learning_rate_factor(step, plan.steps, settings.warmup_share, settings.min_learning_rate_share)
-    rate = set_learning_rate(training.optimizer, factor)
+    rate = set_learning_rate(training.optimizer, learning_rate_factor(step, plan.steps, settings))
     rows = plan.step_rows(step)
     tokens, loss_tokens, replayed = training.counts.sums(rows)
     total = torch.zeros((), dtype=torch.float64, device=loaded.device)
@@ -165,7 +169,7 @@ def _prepare(
         settings=settings,
         stage=stage,
         folder=folder,
-        optimizer=make_optimizer(loaded, settings, stage),
+        optimizer=make_optimizer(loaded, settings),
         parameters=list(trainable_parameters(loaded).values()),
         counts=counts,
         guard=SpikeGuard(loaded.device),
@@ -187,7 +191,7 @@ def _prepare(
             settings,
             fullest,
             plan.examples,
-            lambda: make_optimizer(loaded, settings, stage),
+            lambda: make_optimizer(loaded, settings),
             folder,
             processes,
         )
@@ -291,15 +295,3 @@ def _end(training: Training, cursor: Cursor, ledger: Ledger | None) -> StageEnd:
     if skipped.total:
         say(f"  {training.stage.name}: {skipped.total:,} bad steps were skipped, see metrics.jsonl")
     return StageEnd(cursor.step, skipped.total, cursor.stopped, best)
-
-
-def _show(shown: Bar, metrics: StepMetrics, ledger: Ledger | None) -> None:
-    rate = f"{metrics.tokens_per_second:,.0f} tokens/s"
-    parts = [f"loss {metrics.loss:.3f}", rate, f"lr {metrics.learning_rate:.1e}"]
-    if metrics.skipped:
-        parts.append("skipped")
-    if torch.cuda.is_available():
-        parts.append(f"{torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
-    if ledger is not None:
-        parts.append(ledger.last_word)
-    shown.advance(1, "  ".join(parts).rstrip())

@@ -63,12 +63,12 @@ class _FrozenHead(torch.autograd.Function):
             losses[rows] = found.detach()
             if gradient is not None:
                 (gradient[rows],) = torch.autograd.grad(found, part, torch.ones_like(found))
-        ctx.gradient = gradient
+        ctx.save_for_backward(gradient)
         return losses
 
     @staticmethod
     def backward(ctx: Any, weights: Tensor) -> tuple[Tensor, None, None, None]:
-        gradient, ctx.gradient = ctx.gradient, None
+        (gradient,) = ctx.saved_tensors
         return (gradient * weights.unsqueeze(1)).to(gradient.dtype), None, None, None
 
 
@@ -97,12 +97,12 @@ class _CrossEntropy(torch.autograd.Function):
             losses[rows] = -block.gather(1, chosen).squeeze(1)
             block.exp_().scatter_add_(1, chosen, block.new_full(chosen.shape, -1.0))
             gradient[rows] = block
-        ctx.gradient = gradient
+        ctx.save_for_backward(gradient)  # so that a slice that is made again does not hold it in between
         return losses
 
     @staticmethod
     def backward(ctx: Any, weights: Tensor) -> tuple[Tensor, None]:
-        gradient, ctx.gradient = ctx.gradient, None  # scaled in place: it is wanted once
+        (gradient,) = ctx.saved_tensors  # scaled in place: it is wanted once
         return gradient.mul_(weights.unsqueeze(1).to(gradient.dtype)), None
 
 

@@ -1,4 +1,4 @@
-"""What a stage writes down about its steps: metrics.jsonl and TensorBoard."""
+"""What a stage writes down about its steps: metrics.jsonl, and the same for trackers."""
 
 import json
 import math
@@ -10,6 +10,10 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
+
+from anukul.train.trackers import Trackers
+
+TRACKED = ("loss", "learning_rate", "gradient_norm", "tokens_per_second", "utilization", "memory_gib")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,8 @@ class StepMetrics:
     skipped: bool = False  # the step was bad and changed no weight
     tokens_per_second: float = 0.0
     seconds: float = 0.0
+    utilization: float | None = None  # as `gauge` defines it; None where it cannot be told
+    memory_gib: float | None = None  # the peak so far
 
 
 class LateReader:
@@ -97,17 +103,15 @@ def lines_until(path: Path, first: int) -> list[dict[str, Any]]:
 
 
 class MetricsLog:
-    """metrics.jsonl and TensorBoard; on resume, lines of steps after the checkpoint are forgotten."""
+    """metrics.jsonl and trackers; on resume, lines of steps after the checkpoint are forgotten."""
 
-    def __init__(self, folder: Path, first: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
+    def __init__(self, folder: Path, first: int, trackers: Trackers) -> None:
         path = folder / "metrics.jsonl"
         folder.mkdir(parents=True, exist_ok=True)
         kept = [json.dumps(line) + "\n" for line in lines_until(path, first)]
         self.file = path.open("w", encoding="utf-8")
         self.file.writelines(kept)
-        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=first)
+        self.trackers = trackers
 
     def write(self, metrics: StepMetrics, every: int) -> None:
         """Log every `every`-th step, the first and the last, and every step that was skipped."""
@@ -116,22 +120,20 @@ class MetricsLog:
         # a loss that is no number is null: JSON knows no NaN
         line = {k: None if v != v or v in (math.inf, -math.inf) else v for k, v in asdict(metrics).items()}
         self.file.write(json.dumps(line, allow_nan=False) + "\n")
-        for name in ("loss", "learning_rate", "gradient_norm", "tokens_per_second"):
-            self.board.add_scalar(name, getattr(metrics, name), metrics.step)
+        values = {name: getattr(metrics, name) for name in TRACKED}
+        self.scalars({name: value for name, value in values.items() if value is not None}, metrics.step)
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
-        """Show numbers of a step in TensorBoard, such as a reading of the ledger."""
-        for name, value in values.items():
-            self.board.add_scalar(name, value, step)
+        """Show numbers of a step in the trackers, such as a reading of the ledger."""
+        self.trackers.log(values, step)
 
     def sync(self) -> None:
         """Bring what was logged to the disk."""
         self.file.flush()
-        self.board.flush()
+        self.trackers.flush()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.file.close()
-        self.board.close()

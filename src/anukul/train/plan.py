@@ -42,7 +42,8 @@ def plan_stage(
     Replay is drawn until its share of all tokens is `replay_share`; when the replay text is short it is read again
     from its start in a new order.
     """
-    context = settings.context
+    settings = settings.of(stage)
+    context, share = settings.context, settings.replay_share
     rng = np.random.default_rng([seed, zlib.crc32(stage.name.encode())])
     if stage.max_examples is not None and stage.max_examples < len(own):
         own = [own[i] for i in np.sort(rng.permutation(len(own))[: stage.max_examples])]
@@ -52,7 +53,6 @@ def plan_stage(
             f"train.stages: stage '{stage.name}' ({stage.format}) has no example that fits context {context}; "
             "give it data (synth for translation and instruct, corpus for text) or a longer context"
         )
-    share = settings.replay_share_of(stage)
     replayed, _ = fit_to_context(replay, context)
     if share > 0 and not replayed:
         raise UserError(

@@ -1,11 +1,13 @@
 """The train step: one stage at a time, the adapter of the stage before carried on."""
 
+import zlib
 from functools import partial
 from pathlib import Path
 
 import torch
 
 from anukul.config import RunConfig, Stage, TrainSettings
+from anukul.errors import UserError
 from anukul.model.adapter import add_adapter, load_adapter, save_adapter, trainable_parameters
 from anukul.model.base import load_base
 from anukul.model.loaded import Loaded, pick_device
@@ -13,13 +15,15 @@ from anukul.model.sharded import gather_once, make_mesh, shard
 from anukul.model.vocabulary import add_vocabulary
 from anukul.progress import say
 from anukul.rundir import Result, atomic_folder
-from anukul.train.checkpoint import checkpoints
+from anukul.train.checkpoint import checkpoints, read_cursor
 from anukul.train.data import language_texts, own_examples, replay_examples
 from anukul.train.distributed import Processes, begin_stage
 from anukul.train.formats import Formatter
 from anukul.train.ledger import OUTPUTS, make_ledger
+from anukul.train.limits import within_limits, writing
 from anukul.train.loop import train_stage
 from anukul.train.plan import StagePlan, plan_stage
+from anukul.train.trackers import Trackers, open_trackers
 
 
 def run_stage(config: RunConfig, root: Path, index: int) -> Result:
@@ -29,7 +33,8 @@ def run_stage(config: RunConfig, root: Path, index: int) -> Result:
     `accelerate launch` every process is in here: the first calls the others.
     """
     processes = begin_stage(config, root, index)
-    with processes.together():
+    assert config.train is not None
+    with within_limits(root / "train" / config.train.stages[index].name):
         return _run_stage(config, root, index, processes)
 
 
@@ -41,8 +46,16 @@ def _run_stage(config: RunConfig, root: Path, index: int, processes: Processes) 
     load = partial(_load_sharded, processes=processes) if processes.sharded else _load
     loaded = load(config, root, index)
 
+    if settings.context > loaded.max_positions:
+        raise UserError(
+            f"train.context: {settings.context} tokens are more than the {loaded.max_positions} that the base was made "
+            "for; lower it"
+        )
+    # what a stage draws (dropout) hangs on nothing that the process did before
+    torch.manual_seed(zlib.crc32(f"{config.seed} {stage.name}".encode()))
+
     # only now: the adapter may have brought pieces of its own
-    share = settings.replay_share_of(stage)
+    share = settings.of(stage).replay_share
     formatter = Formatter(loaded.tokenizer, loaded.prefix_id, config.language, config.base_language)
     own = own_examples(root, stage, formatter)
     replay = replay_examples(root, formatter) if share > 0 else []
@@ -50,10 +63,12 @@ def _run_stage(config: RunConfig, root: Path, index: int, processes: Processes) 
     count = sum(parameter.numel() for parameter in trainable_parameters(loaded).values())
     _announce(stage, settings, plan, share, count)
     ledger = make_ledger(config, root, index, loaded, plan)
-    end = train_stage(loaded, plan, settings, stage, folder, save_adapter, ledger, processes)
+    main = processes.is_main
+    with open_trackers(config, root, index, read_cursor(folder).step) if main else Trackers() as trackers:
+        end = train_stage(loaded, plan, settings, stage, folder, save_adapter, ledger, processes, trackers)
 
     def save() -> None:
-        with atomic_folder(folder / "adapter") as temporary:
+        with writing(folder / "adapter"), atomic_folder(folder / "adapter") as temporary:
             save_adapter(loaded, temporary)
 
     processes.main_does(save)
@@ -127,6 +142,11 @@ def _announce(stage: Stage, settings: TrainSettings, plan: StagePlan, share: flo
         f"({rows['loss_tokens']:,} learnt, replay {rows['replay_tokens'] / max(1, rows['tokens']):.1%} of {share:.0%} "
         f"asked, rows {rows['tokens'] / max(1, cells):.1%} full), {plan.steps:,} steps, {count:,} trainable parameters"
     )
+    over = len(plan.rows) - plan.steps * plan.rows_per_step
+    if over > 0 and stage.max_steps is None:
+        say(
+            f"  {stage.name}: {over:,} of {len(plan.rows):,} rows at the end make no full step and are left out"
+        )
     if plan.left_out:
         say(
             f"  {stage.name}: {plan.left_out:,} examples left out, longer than the context of {settings.context}"
