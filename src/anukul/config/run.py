@@ -1,0 +1,31 @@
+"""run.yaml as a whole."""
+
+from pydantic import Field
+
+from anukul.config.corpus import CorpusSettings
+from anukul.config.evaluate import EvaluateSettings
+from anukul.config.model import ModelSettings
+from anukul.config.probe import ProbeSettings
+from anukul.config.report import ExportSettings, ReportSettings
+from anukul.config.section import Section
+from anukul.config.synth import SynthSettings
+from anukul.config.train import TrainSettings
+from anukul.config.world import WorldSettings
+
+
+class RunConfig(Section):
+    """run.yaml as a whole."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    language: str = Field(description="FLORES-200 code of the language to learn, such as npi_Deva")
+    base_language: str = Field("eng_Latn", description="FLORES-200 code of the language the base knows")
+    seed: int = 0
+    model: ModelSettings
+    world: WorldSettings | None = None
+    corpus: CorpusSettings | None = None
+    synth: SynthSettings | None = None
+    train: TrainSettings | None = None
+    evaluate: EvaluateSettings | None = None
+    probe: ProbeSettings | None = None
+    report: ReportSettings = ReportSettings()
+    export: ExportSettings = ExportSettings()
