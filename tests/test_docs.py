@@ -17,7 +17,7 @@ from anukul.config import RunConfig, Section, TrainSettings
 
 ROOT = Path(__file__).parents[1]
 TRAINING = ROOT / "docs" / "training.md"
-PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/training.md")
+PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/training.md", "docs/data.md")
 
 
 def commands() -> list[str]:
@@ -88,7 +88,7 @@ def shown(default: Any) -> str:
     if isinstance(default, bool):
         return str(default).lower()
     if isinstance(default, tuple):
-        return ", ".join(shown(part) for part in default)
+        return ", ".join(shown(part) for part in default) or "empty"
     if isinstance(default, float):
         return f"{default:g}"
     return str(default) if default not in ("", {}) else "empty"

@@ -100,18 +100,64 @@ def _one_step(
 
 @app.command()
 def corpus(
-    config_file: ConfigFile, overrides: Override = None, run: RunFolder = None, redo: Redo = False
+    config_file: Annotated[Path | None, typer.Argument(help="the run.yaml", metavar="RUN.YAML")] = None,
+    overrides: Override = None,
+    run: RunFolder = None,
+    redo: Redo = False,
+    estimate: Annotated[
+        Path | None,
+        typer.Option(help="only print thresholds of quality that this trusted text proposes", metavar="SAMPLE"),
+    ] = None,
+    language: Annotated[
+        str | None, typer.Option(help="with --estimate: FLORES-200 code; default: that of RUN.YAML")
+    ] = None,
+    quantile: Annotated[float, typer.Option(help="with --estimate: of the sample, that is kept")] = 0.995,
 ) -> None:
-    """Read text, normalise, check the language, drop duplicates."""
+    """Read text, normalise, check language and quality, drop duplicates."""
+    if estimate is not None:
+        _estimate(estimate, config_file, overrides, language, quantile)
+        return
+    if language is not None or quantile != 0.995:
+        raise UserError("--language and --quantile go with --estimate; a run's language stands in its run.yaml")
+    if config_file is None:
+        raise UserError("corpus: name the run.yaml, or a trusted text with --estimate")
     _one_step("corpus", config_file, overrides, run, redo)
+
+
+def _estimate(
+    sample: Path, config_file: Path | None, overrides: list[str] | None, code: str | None, quantile: float
+) -> None:
+    """Print what a trusted sample proposes; a language without a YAML is measured by its script alone."""
+    from anukul import configfile, languages
+    from anukul.corpus.estimate import as_yaml, read_sample
+    from anukul.corpus.estimate import estimate as propose
+
+    if config_file is not None and code is None:
+        code = configfile.load(config_file, overrides or ()).language
+    known = languages.load(code) if code in languages.available() else None
+    typer.echo(as_yaml(propose(read_sample(sample), known, quantile), str(sample), known), nl=False)
 
 
 @app.command()
 def synth(
-    config_file: ConfigFile, overrides: Override = None, run: RunFolder = None, redo: Redo = False
+    config_file: ConfigFile,
+    overrides: Override = None,
+    run: RunFolder = None,
+    redo: Redo = False,
+    show: Annotated[
+        int | None,
+        typer.Option(help="print so many examples of every stage as the model will see them", min=1),
+    ] = None,
+    stage: Annotated[str | None, typer.Option(help="with --show: this stage alone")] = None,
 ) -> None:
     """Make the bilingual pairs and the instruction rows."""
+    if stage is not None and show is None:
+        raise UserError("--stage goes with --show")
     _one_step("synth", config_file, overrides, run, redo)
+    if show is not None:
+        from anukul.train.show import show_examples
+
+        show_examples(*prepare(config_file, overrides, run), show, stage)
 
 
 @app.command()

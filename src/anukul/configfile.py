@@ -11,8 +11,9 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from anukul.config import GenerationSettings, ModelSettings, RunConfig, resolve
+from anukul.config import HUB, GenerationSettings, ModelSettings, RunConfig, matching, resolve
 from anukul.errors import UserError
+from anukul.licenses import refuse
 
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
@@ -119,7 +120,7 @@ def load(path: Path, overrides: Iterable[str] = (), world: str | None = None) ->
     """Read, override, expand and validate a run.yaml.
 
     `world` is the value of `${world}`; None leaves the variable to the world section's own default folder.
-    Raises UserError that lists every fault, one line each.
+    Raises UserError that lists every fault, one line each, and what `license: commercial` refuses.
     """
     data = read_yaml(path)
     apply_overrides(data, overrides)
@@ -138,6 +139,7 @@ def load(path: Path, overrides: Iterable[str] = (), world: str | None = None) ->
         raise UserError("\n".join(faults)) from None
     if faults:
         raise UserError("\n".join(faults))
+    refuse(config)
     return config
 
 
@@ -190,9 +192,10 @@ def check_files(path: Path, config: RunConfig) -> None:
     """Raise UserError naming every input file of the config that does not exist, the base among them."""
     faults = []
     for key, name in input_files(config):
-        found = resolve(name)
-        exists = any(found.parent.glob(found.name)) if "*" in found.name else found.exists()
-        if not exists:
+        if name.startswith(HUB) and not name.startswith((f"{HUB}/", f"{HUB}.", f"{HUB}~")):
+            continue  # a name on the hub, which is asked when the step runs
+        found = resolve(name.removeprefix(HUB))
+        if not matching(found):
             faults.append(f"{path}: {key}: {name}: no such file")
     if config.train or config.evaluate or config.probe:
         try:
@@ -204,7 +207,7 @@ def check_files(path: Path, config: RunConfig) -> None:
 
 
 def input_files(config: RunConfig) -> list[tuple[str, str]]:
-    """Return (key path, file) for every local file or glob that the config names, the model apart."""
+    """Return (key path, file, folder or glob) for all that the config names, the model apart."""
     files: list[tuple[str, str]] = []
     if config.corpus:
         files += [(f"corpus.inputs.{i}.path", item.path) for i, item in enumerate(config.corpus.inputs)]
@@ -217,8 +220,11 @@ def input_files(config: RunConfig) -> list[tuple[str, str]]:
         files += [
             (f"synth.instructions.{i}.path", item.path) for i, item in enumerate(config.synth.instructions)
         ]
-        if config.synth.translate:
-            files.append(("synth.translate.model", config.synth.translate.model))
+        files += [
+            (f"synth.{key}.model", asked.model)
+            for key, asked in config.synth.translators()
+            if asked.engine != "endpoint"
+        ]
     if config.train and config.train.ledger:
         probes = config.train.ledger.probes.files()
         files += [(f"train.ledger.probes.{key}.path", path) for key, path in probes]

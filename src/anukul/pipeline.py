@@ -10,9 +10,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from importlib import metadata
+from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from anukul import __version__, launch
 from anukul.config import (
@@ -25,8 +27,9 @@ from anukul.config import (
     TextInput,
     resolve,
 )
-from anukul.configfile import prompts_path
+from anukul.configfile import input_files, prompts_path
 from anukul.errors import UserError
+from anukul.languages import load as load_language
 from anukul.progress import say
 from anukul.rundir import (
     Result,
@@ -34,6 +37,7 @@ from anukul.rundir import (
     StepFolder,
     StepKey,
     digest,
+    hash_file,
     hash_model,
     hash_path,
     lock,
@@ -42,6 +46,30 @@ from anukul.rundir import (
 )
 
 STEPS = ("corpus", "synth", "train", "evaluate", "probe", "report")
+# Where and by how many processes text is read, and how much of it may be unreadable, decides no row that is kept.
+NOT_OF_CORPUS = {"engine", "workers", "ray_address", "max_bad_files"}
+# Nor does it matter to translations where they were made, how an endpoint was reached, or how many may fail.
+PLACES = {"devices": True, "threads": True, "max_failed": True}
+PATIENCE = dict.fromkeys(
+    (
+        "api_key_env",
+        "requests_per_minute",
+        "timeout_seconds",
+        "max_retries",
+        "retry_seconds",
+        "usd_per_million_input",
+        "usd_per_million_output",
+        "max_cost_usd",
+        "concurrent",
+    ),
+    True,
+)
+NOT_OF_SYNTH: dict[str, Any] = {
+    "engine": True,
+    "workers": True,
+    "ray_address": True,
+    "translate": {**PLACES, "endpoint": PATIENCE},
+}
 # How the judge is reached and what it may cost decides no verdict: these may change between a stop and going on.
 NOT_OF_EVALUATE = {
     "generation": {
@@ -168,15 +196,15 @@ def units(config: RunConfig, root: Path) -> list[Unit]:
         step: str,
         section: Section,
         inputs: Callable[[], dict[str, str]],
-        exclude: dict[str, Any] | None = None,
+        exclude: "dict[str, Any] | set[str] | None" = None,
     ) -> None:
         settings = {**common, step: section.model_dump(mode="json", exclude=exclude)}
         found.append(Unit(step, settings, inputs, partial(_run, step, config, root)))
 
     if config.corpus:
-        add("corpus", config.corpus, partial(_corpus_inputs, config))
+        add("corpus", config.corpus, partial(_corpus_inputs, config), NOT_OF_CORPUS)
     if config.synth:
-        add("synth", config.synth, partial(_synth_inputs, config, root))
+        add("synth", config.synth, partial(_synth_inputs, config, root), NOT_OF_SYNTH)
     if config.train:
         for index, stage in enumerate(config.train.stages):
             settings = {**common, "train": _stage_settings(config, stage)}
@@ -230,12 +258,57 @@ def _stage_settings(config: RunConfig, stage: Stage) -> dict[str, Any]:
 
 
 def _texts(inputs: tuple[TextInput, ...], name: str) -> dict[str, str]:
-    return {f"{name}.{i}": hash_path(resolve(item.path)) for i, item in enumerate(inputs)}
+    return {f"{name}.{i}": _hash_input(item) for i, item in enumerate(inputs)}
+
+
+def _hash_input(item: TextInput) -> str:
+    """Digest of an input's files, by their names and contents; of a dataset on the hub its commit."""
+    if item.dataset is None and resolve(item.path).is_file():
+        return hash_path(resolve(item.path))
+    from anukul.corpus.readers import files_of, folder_of, revision_of
+
+    commit = revision_of(item)
+    if commit is not None:
+        return f"{item.path}@{commit}"
+    folder = folder_of(item)
+    return digest([[str(file.relative_to(folder)), hash_file(file)] for file in files_of(item)])
 
 
 def _corpus_inputs(config: RunConfig) -> dict[str, str]:
     assert config.corpus is not None
-    return {**_texts(config.corpus.inputs, "inputs"), **_texts(config.corpus.replay, "replay")}
+    hashes = {**_texts(config.corpus.inputs, "inputs"), **_texts(config.corpus.replay, "replay")}
+    hashes.update(_languages(config))
+    if config.corpus.glotlid:
+        hashes["glotlid"] = hash_path(resolve(config.corpus.glotlid))
+    if config.corpus.decontaminate:
+        hashes.update(_evaluated_on(config))
+    return hashes
+
+
+def _languages(config: RunConfig) -> dict[str, str]:
+    """Digests of what the languages' YAML files say, their rivals' among them: a threshold decides rows, no comment."""
+    codes = {config.language, config.base_language, "eng_Latn"}
+    codes |= {rival for code in sorted(codes) for rival in load_language(code).confusables}
+    folder = resources.files("anukul.languages")
+    texts = {f"{code}.yaml": folder.joinpath(f"{code}.yaml").read_text("utf-8") for code in sorted(codes)}
+    return {f"languages/{name}": digest(yaml.safe_load(text)) for name, text in texts.items()}
+
+
+def _evaluated_on(config: RunConfig) -> dict[str, str]:
+    """Digests of all that the run evaluates on: text is not trained on that holds an item of it."""
+    of_evaluation = ("evaluate.", "probe.", "train.ledger.")
+    files = [
+        item for item in input_files(config) if item[0].startswith(of_evaluation) and "judge" not in item[0]
+    ]
+    hashes = {key: hash_path(resolve(name)) for key, name in files}
+    settings = config.evaluate
+    if settings is None:
+        return hashes
+    for name in [*(task.harness or task.name for task in settings.tasks if not task.path), *settings.presets]:
+        hashes[f"evaluate.{name}"] = _harness(name)
+    if settings.generation and not settings.generation.prompts:
+        hashes["evaluate.generation.prompts"] = hash_path(prompts_path(settings.generation, config.language))
+    return hashes
 
 
 def _synth_inputs(config: RunConfig, root: Path) -> dict[str, str]:
@@ -249,8 +322,9 @@ def _synth_inputs(config: RunConfig, root: Path) -> dict[str, str]:
             hashes[f"pairs.{i}.target"] = hash_path(resolve(pair.target))
     for i, item in enumerate(config.synth.instructions):
         hashes[f"instructions.{i}"] = hash_path(resolve(item.path))
-    if config.synth.translate:
-        hashes["translate.model"] = hash_path(resolve(config.synth.translate.model))
+    for key, asked in config.synth.translators():
+        if asked.engine != "endpoint":
+            hashes[f"{key}.model"] = hash_path(resolve(asked.model))
     return hashes
 
 

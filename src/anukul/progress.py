@@ -56,6 +56,12 @@ class Bar:
         self.total += count
         self.update()
 
+    def skip(self, count: int) -> None:
+        """Add `count` units that an earlier process finished: they are no part of the rate."""
+        self.done += count
+        self._before += count
+        self.update()
+
     @property
     def seconds(self) -> float:
         """Since the bar began."""

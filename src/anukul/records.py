@@ -7,7 +7,7 @@ import math
 import os
 import types
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -23,7 +23,21 @@ class Document:
     language: str
     source: str
     license: str
-    rules: list[str]  # normalisation rules that changed the text
+    rules: list[str]  # normalisation and masking rules that changed the text
+    input: str = ""  # "file:row" as it was read, the row from 1
+    weight: int = 1  # how many copies of it the input held: of its cluster of duplicates it is the one kept
+
+
+@dataclass(slots=True)
+class Duplicate:
+    """One document of a cluster of duplicates, in corpus/clusters.parquet: the first is kept, the others are dropped."""
+
+    cluster: str  # "<input>:<row>" of the document that is kept, which is here too, with its id
+    id: str
+    kind: str  # corpus | replay
+    kept: bool
+    exact: bool  # the same words as the one kept
+    input: str  # "file:row" as it was read
 
 
 @dataclass(slots=True)
@@ -48,14 +62,28 @@ class Pair:
     source_language: str
     target_language: str
     source_origin: str  # synthetic | organic
-    translator: str  # "" for given parallel text
+    translator: str  # "" for given parallel text; else the model's name and the first digits of its hash
     source: str
     license: str
+    translator_license: str = ""
+    score: float | None = None  # log-probability per token that a model gives one side for the other, nats
+    round_trip: float | None = None  # chrF of the target side with its way to the base language and back, 0 to 100
+
+
+@dataclass(slots=True)
+class PairSample:
+    """A pair to be read by a person, in synth/samples.parquet: some that were kept, and some that each rule dropped."""
+
+    kind: str  # pairs | translations | instructions
+    rule: str  # "" for a pair that was kept
+    id: str
+    detail: str
+    text: str  # the two sides with a tab between them, at most the first 500 characters of both
 
 
 @dataclass(slots=True)
 class Instruction:
-    """An Alpaca-shaped row in synth/instructions.parquet."""
+    """A question with its answer in synth/instructions.parquet, and what was said after it where it is a conversation."""
 
     id: str
     instruction: str
@@ -64,6 +92,12 @@ class Instruction:
     language: str
     source: str
     license: str
+    turns: list[str] = field(default_factory=list)  # after the first answer: asked and answered in turn
+    system: str = ""  # what the conversation was told first
+    rules: list[str] = field(default_factory=list)  # normalisation rules that changed a text of it
+    origin: str = "organic"  # organic | synthetic: translated by a machine
+    translator: str = ""
+    translator_license: str = ""
 
 
 @dataclass(slots=True)
@@ -289,12 +323,24 @@ def read_rows(path: Path, row_type: type[Row]) -> list[Row]:
     """Return the rows of a Parquet file as `row_type`."""
     import pyarrow.parquet as pq
 
-    names = [field.name for field in fields(row_type)]  # type: ignore[arg-type]
+    names = columns_in(path, row_type)
     table = pq.read_table(path, columns=names)
     data = table.to_pydict()
     return [
         row_type(**dict(zip(names, values, strict=True)))
         for values in zip(*(data[n] for n in names), strict=True)
+    ]
+
+
+def columns_in(path: Path, row_type: type[Any]) -> list[str]:
+    """Return the columns of a Parquet file that make its rows; what has a default may be missing in an older file."""
+    import pyarrow.parquet as pq
+
+    held = set(pq.read_schema(path).names)
+    return [
+        part.name
+        for part in fields(row_type)
+        if part.name in held or (part.default is MISSING and part.default_factory is MISSING)
     ]
 
 

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from anukul.records import read_rows, schema_of, write_rows
+from anukul.records import columns_in, read_rows, schema_of, write_rows
 from anukul.rundir import atomic_folder, read_json, write_json
 
 Row = TypeVar("Row")
@@ -115,7 +115,7 @@ def iter_rows(path: Path, row_type: type[Row], size: int = 10_000) -> Iterator[R
     """Yield the rows of a Parquet file, `size` of them in memory at a time."""
     import pyarrow.parquet as pq
 
-    names = schema_of(row_type).names
+    names = columns_in(path, row_type)
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(size, columns=names):
             for item in batch.to_pylist():

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from anukul.config import TextInput
-from anukul.corpus.readers import expected_documents, read_documents
+from anukul.corpus.readers import expected_documents, read_documents, shards
 from anukul.errors import UserError
 from anukul.text.files import format_of, read_lines, read_table
 
@@ -146,3 +146,60 @@ def test_files_that_are_something_else(tmp_path: Path) -> None:
         texts(TextInput(path=str(bad)))
     with pytest.raises(UserError, match="no such file"):
         texts(TextInput(path=str(tmp_path / "none.txt")))
+
+
+def test_columns_are_mapped(tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv"
+    path.write_text("body\tdoc\turl\trights\nएक\tx1\tsite\tCC0\nदुई\tx2\t\t\n")
+    item = TextInput(
+        path=str(path),
+        text_column="body",
+        id_column="doc",
+        source_column="url",
+        license_column="rights",
+        source="web",
+    )
+    rows = list(read_documents(item))
+    assert [(row.text, row.given_id, row.source, row.license, row.place) for row in rows] == [
+        ("एक", "x1", "site", "CC0", "a.tsv:2"),
+        ("दुई", "x2", "web", "unknown", "a.tsv:3"),
+    ]
+    assert item.unknown == []
+    assert TextInput(path="x").unknown == ["source", "license"]
+    assert TextInput(path="x", source="me", license="").unknown == ["license"]
+
+
+def test_a_dataset_is_an_input(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    (folder / "data").mkdir(parents=True)
+    for split, count in (("train", 3), ("test", 2)):
+        pq.write_table(pa.table({"text": TEXTS[:count]}), folder / "data" / f"{split}-00000.parquet")
+    item = TextInput(path=f"hub:{folder}", skip=1)
+    assert texts(item) == TEXTS[1:]
+    assert [row.place for row in read_documents(item)] == ["hub:set:train:2", "hub:set:train:3"]
+    assert texts(item.model_copy(update={"split": "test", "skip": 0, "limit": 1})) == TEXTS[:1]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"path": "a.txt", "split": "test"}, "`split`: only a dataset has that; write path: hub:a.txt"),
+        ({"path": "hub:a/b", "format": "csv"}, "a dataset has no format"),
+    ],
+)
+def test_what_only_datasets_have(given: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TextInput.model_validate(given)
+
+
+def test_shards_are_cut_by_rows_and_by_characters(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("\n".join("क" * size for size in (5, 5, 1, 30, 1, 1, 1, 1)))
+    found = shards(read_documents(TextInput(path=str(path))), rows=3, characters=10)
+    assert [[len(row.text) for row in rows] for rows in found] == [[5, 5], [1], [30], [1, 1, 1], [1]]
+
+
+def test_documents_of_many_files_are_estimated(tmp_path: Path) -> None:
+    for number in range(40):
+        (tmp_path / f"{number:02d}.txt").write_text("एक\n" * 9)
+    assert expected_documents(TextInput(path=str(tmp_path))) == 400

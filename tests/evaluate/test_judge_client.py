@@ -11,8 +11,9 @@ import pytest
 from judge_server import KEY, Answer, Asked, Brain, completion, longer_wins, serving, verdict
 from test_judge import THREE, run, settings
 
+from anukul.endpoint import read_reply, retry_after
 from anukul.errors import UserError
-from anukul.evaluate.judge.client import Client, check_client, read_reply, retry_after
+from anukul.evaluate.judge.client import Client, check_client
 from anukul.evaluate.judge.compare import check_judge, dump_line
 
 ASKED = [{"role": "system", "content": "rules"}, {"role": "user", "content": "प्रश्न"}]

@@ -4,7 +4,7 @@ import pytest
 
 from anukul.config import EvaluateSettings, TaskSettings
 from anukul.errors import UserError
-from anukul.evaluate.tasks.presets import PRESETS, expand
+from anukul.items.presets import PRESETS, expand
 
 # what lm-eval 0.4.13 offers for Nepali
 NAMES = {

@@ -1,4 +1,8 @@
 import json
+import subprocess
+import sys
+import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +18,10 @@ from anukul.config import (
 )
 from anukul.errors import UserError
 from anukul.languages import load
-from anukul.records import Document, Dropped, Instruction, Pair, read_rows, write_rows
+from anukul.records import Document, Dropped, Instruction, Pair, PairSample, read_rows, write_rows
 from anukul.rundir import read_json
-from anukul.synth import step
-from anukul.synth.translate import CTranslate2Translator, Translation
+from anukul.synth import step, translations
+from anukul.synth.translate import Translation, Translator, make_translator, name_of
 
 NEPALI = [
     "रामले भात खायो।",
@@ -37,6 +41,10 @@ ENGLISH = [
     "I go home.",
     "My elder brother works in Kathmandu.",
 ]
+
+
+# random weights write no English, and of any length
+LOOSE = {"max_length_ratio": 50.0, "source_language_check": False}
 
 
 def make_config(**settings: Any) -> RunConfig:
@@ -80,7 +88,7 @@ def test_pairs_are_filtered_and_linked(tmp_path: Path) -> None:
         ("Ram ate food and went home.", "राम ने खाना खाया और घर गया।"),
     ]
     result = step.run(make_config(pairs=(write_pairs(tmp_path / "p.jsonl", rows),)), tmp_path)
-    assert result.rows == {"pairs": 2, "instructions": 0, "dropped": 3}
+    assert result.rows == {"pairs": 2, "instructions": 0, "dropped": 3, "samples": 5}
     assert sorted(contents(tmp_path / "synth")) == sorted(result.outputs)
     first, second = read_rows(tmp_path / "synth" / "pairs.parquet", Pair)
     assert first == Pair(
@@ -130,48 +138,56 @@ def test_instructions_are_filtered(tmp_path: Path) -> None:
 def test_documents_without_a_pair_are_translated(tmp_path: Path, cutting_model: Path) -> None:
     write_corpus(tmp_path, NEPALI)
     pairs = write_pairs(tmp_path / "p.jsonl", [(ENGLISH[0], NEPALI[0])])
-    config = make_config(pairs=(pairs,), translate=translate_settings(cutting_model), max_length_ratio=50.0)
+    config = make_config(pairs=(pairs,), translate=translate_settings(cutting_model), **LOOSE)
     result = step.run(config, tmp_path)
     made = read_rows(tmp_path / "synth" / "pairs.parquet", Pair)
     dropped = read_rows(tmp_path / "synth" / "dropped.parquet", Dropped)
     assert result.rows["pairs"] + result.rows["dropped"] == len(NEPALI)
-    assert {row.rule for row in dropped} == {"translation_cut"}
-    assert all(row.detail.startswith("no end token after 40 tokens") for row in dropped)
+    cut = [row for row in dropped if row.rule == "not_ended"]
+    assert cut and all(row.detail.startswith("no end token after 40 tokens") for row in cut)
+    assert {row.rule for row in dropped} <= {"not_ended", "repetition"}  # random weights also run in loops
     assert made[0].source_text == ENGLISH[0]
-    translator = CTranslate2Translator(config.synth.translate, load("npi_Deva"))  # type: ignore[union-attr, arg-type]
+    asked = translate_settings(cutting_model)
+    translator = make_translator(asked, load("npi_Deva"), load("eng_Latn"), 0)
     by_id = {pair.document_id: pair for pair in made}
-    assert len(by_id) > 3
+    assert len(by_id) > 2
     for index, text in enumerate(NEPALI[1:], 1):
         (expected,) = translator.translate([text])
-        assert (f"0:{index}" in by_id) == expected.ended
-        if expected.ended:
+        assert (f"0:{index}" in [row.id for row in cut]) == (not expected.ended)
+        if f"0:{index}" in by_id:
             pair = by_id[f"0:{index}"]
             assert (pair.source_text, pair.target_text) == (expected.text, text)
             assert (pair.id, pair.source_origin, pair.translator) == (
                 f"translation:0:{index}",
                 "synthetic",
-                "cutting",
+                name_of(asked),
             )
             assert pair.license == "CC-BY-4.0 AND CC-BY-NC-4.0"
+            assert pair.translator_license == "CC-BY-NC-4.0"
+    stats = read_json(tmp_path / "synth" / "stats.json")
+    (told,) = stats["translators"]
+    assert told["id"] == name_of(asked) and told["license"] == "CC-BY-NC-4.0" and len(told["sha256"]) == 64
+    assert stats["inputs"][1]["tokens"] > 0
 
 
 def test_translation_stops_at_its_limit(tmp_path: Path, ending_model: Path) -> None:
     write_corpus(tmp_path, NEPALI)
-    config = make_config(translate=translate_settings(ending_model, limit=3), max_length_ratio=50.0)
+    config = make_config(translate=translate_settings(ending_model, limit=3), **LOOSE)
     assert step.run(config, tmp_path).rows["pairs"] == 3
 
 
 class Dying:
-    """A translator that is killed at its n-th shard."""
+    """A translator that is killed at its n-th shard, and counts."""
 
-    def __init__(self, inner: CTranslate2Translator, killed_at: int) -> None:
+    def __init__(self, inner: Translator, killed_at: int) -> None:
         self.inner = inner
         self.name = inner.name
-        self.left = killed_at
+        self.killed_at = killed_at
+        self.asked = 0
 
     def translate(self, texts: list[str]) -> list[Translation]:
-        self.left -= 1
-        if self.left == 0:
+        self.asked += 1
+        if self.asked == self.killed_at:
             raise KeyboardInterrupt
         return self.inner.translate(texts)
 
@@ -188,25 +204,176 @@ def test_killed_and_run_again_gives_the_same_bytes(
     instruction = {"instruction": "के हो?", "output": "काठमाडौं।", "language": "npi_Deva"}
     other = {"instruction": "के होइन?", "output": "काठमाडौं।", "language": "npi_Deva"}
     instructions = (write_instructions(tmp_path / "i.jsonl", [instruction, other, instruction]),)
-    config = make_config(pairs=pairs, instructions=instructions, translate=settings, max_length_ratio=50.0)
-    assert config.synth
-    real = CTranslate2Translator(settings, load("npi_Deva"))
+    config = make_config(pairs=pairs, instructions=instructions, translate=settings, **LOOSE)
+    real = make_translator(settings, load("npi_Deva"), load("eng_Latn"), 0)
     texts = [*NEPALI, "हरिकी आमा गाउँमा बस्नुहुन्छ।"]
     write_corpus(tmp_path / "whole", texts)
-    whole = step.make(config, config.synth, tmp_path / "whole", lambda _: real)
+    whole = step.run(config, tmp_path / "whole")
     assert whole.rows["instructions"] == 2
     for killed_at in (1, 2):
         root = tmp_path / f"killed{killed_at}"
         write_corpus(root, texts)
-        dying = Dying(real, killed_at)
+        monkeypatch.setattr(translations, "make_translator", lambda *_, at=killed_at: Dying(real, at))
         with pytest.raises(KeyboardInterrupt):
-            step.make(config, config.synth, root, lambda _, dying=dying: dying)  # type: ignore[misc]
+            step.run(config, root)
         assert "pairs.parquet" not in contents(root / "synth")
-        counted = Dying(real, 100)
-        again = step.make(config, config.synth, root, lambda _, counted=counted: counted)  # type: ignore[misc]
-        assert again == whole
-        assert 100 - counted.left == 2 - (killed_at - 1)  # four documents in shards of two
+        counted = Dying(real, 0)
+        monkeypatch.setattr(translations, "make_translator", lambda *_, counted=counted: counted)
+        assert step.run(config, root) == whole
+        assert counted.asked == 2 - (killed_at - 1)  # four documents in shards of two
         assert contents(root / "synth") == contents(tmp_path / "whole" / "synth")
+
+
+CHILD = """
+import json, sys, time
+from pathlib import Path
+from anukul.config import RunConfig
+from anukul.synth import step, translations
+config = RunConfig.model_validate_json(Path(sys.argv[1]).read_text())
+inner = translations.make_translator
+def slow(*given):
+    made = inner(*given)
+    work = made.translate
+    def translate(texts):
+        time.sleep(0.2)
+        return work(texts)
+    made.translate = translate
+    return made
+translations.make_translator = slow
+if len(sys.argv) > 3:
+    import resource, signal
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), int(sys.argv[3])))
+step.run(config, Path(sys.argv[2]))
+"""
+
+
+def child(config: RunConfig, root: Path, *more: str) -> "subprocess.Popen[str]":
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "config.json").write_text(config.model_dump_json())
+    command = [sys.executable, "-c", CHILD, str(root / "config.json"), str(root), *more]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+def test_sigkill_loses_a_shard_at_most(tmp_path: Path, ending_model: Path) -> None:
+    texts = [f"{text} {other}" for text in NEPALI for other in NEPALI[:2]]
+    config = make_config(translate=translate_settings(ending_model), **LOOSE)
+    write_corpus(tmp_path / "whole", texts)
+    whole = step.run(config, tmp_path / "whole")
+    root = tmp_path / "killed"
+    write_corpus(root, texts)
+    process = child(config, root)
+    shards = root / "synth" / "parts" / "translations"
+    deadline = time.monotonic() + 60
+    while len(list(shards.glob("[0-9]*"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    stood = {path.name: path.stat().st_mtime_ns for path in shards.glob("[0-9]*")}
+    assert 2 <= len(stood) < 7
+    kept = {name: (shards / name / "pairs.parquet").read_bytes() for name in stood}
+    assert all(kept.values())
+    assert step.run(config, root) == whole
+    assert contents(root / "synth") == contents(tmp_path / "whole" / "synth")
+
+
+def test_a_full_disk_counts_no_half_shard(tmp_path: Path, cutting_model: Path) -> None:
+    """A limit on the size of files stands for the full disk: no shard fits, and none may stand."""
+    config = make_config(translate=translate_settings(cutting_model), **LOOSE)
+    root = tmp_path / "full"
+    write_corpus(root, NEPALI)
+    process = child(config, root, "1000")
+    _, said = process.communicate()
+    assert process.returncode != 0 and "File too large" in said
+    assert list((root / "synth" / "parts" / "translations").iterdir()) == []
+    write_corpus(tmp_path / "whole", NEPALI)
+    assert step.run(config, root) == step.run(config, tmp_path / "whole")
+    assert contents(root / "synth") == contents(tmp_path / "whole" / "synth")
+
+
+def test_one_bad_document_is_dropped_and_many_stop_the_step(
+    tmp_path: Path, ending_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = "घर " * 290 + "।"
+    settings = translate_settings(ending_model, max_output_tokens=1000, batch_tokens=64)
+    config = make_config(translate=settings, **{**LOOSE, "max_length_ratio": 5000.0})
+    write_corpus(tmp_path / "one", [NEPALI[0], long, NEPALI[5]])
+    step.run(config, tmp_path / "one")
+    dropped = read_rows(tmp_path / "one" / "synth" / "dropped.parquet", Dropped)
+    assert ("0:1", "translation_failed") in [(row.id, row.rule) for row in dropped]
+    assert ("0:0", "translation_failed") not in [(row.id, row.rule) for row in dropped]
+    monkeypatch.setattr(translations, "MAY_FAIL", 1)
+    write_corpus(tmp_path / "many", [NEPALI[0], long, f"{long} घर।" * 2, NEPALI[5]])
+    with pytest.raises(UserError, match=r"2 translations failed, more than synth\.translate\.max_failed"):
+        step.run(config, tmp_path / "many")
+
+
+def test_the_organic_side_of_synthetic_pairs_is_unique(tmp_path: Path) -> None:
+    rows = [(ENGLISH[0], NEPALI[0]), ("Ram ate the rice up.", NEPALI[0]), (ENGLISH[0], "रामले भात खाए।")]
+
+    def rules(**more: Any) -> list[str]:
+        item = write_pairs(tmp_path / "p.jsonl", rows).model_copy(
+            update={"origin": more.pop("origin", "organic")}
+        )
+        root = tmp_path / f"{len(list(tmp_path.iterdir()))}"
+        step.run(make_config(pairs=(item,), **more), root)
+        return [
+            row.id
+            for row in read_rows(root / "synth" / "dropped.parquet", Dropped)
+            if row.rule == "duplicate_side"
+        ]
+
+    assert rules() == []
+    assert rules(origin="synthetic") == ["0:1"]
+    assert rules(unique_side="target") == ["0:1"]
+    assert rules(unique_side="source") == ["0:2"]
+    assert rules(unique_side="both") == ["0:1", "0:2"]
+    assert rules(origin="synthetic", unique_side="none") == []
+
+
+def test_samples_are_bounded_and_drawn_by_seed(tmp_path: Path) -> None:
+    rows = [
+        (f"{text} {i}", f"{other} {i}") for i in range(9) for text, other in zip(ENGLISH, NEPALI, strict=True)
+    ]
+    rows += [(f"{ENGLISH[0]} {i}", f"{NEPALI[0]} {i + 1}") for i in range(20, 30)]
+    item = write_pairs(tmp_path / "p.jsonl", rows)
+    made = {}
+    for seed in (0, 0, 1):
+        root = tmp_path / f"{len(list(tmp_path.iterdir()))}"
+        config = make_config(pairs=(item,), samples=4).model_copy(update={"seed": seed})
+        step.run(config, root)
+        found = read_rows(root / "synth" / "samples.parquet", PairSample)
+        assert Counter(row.rule for row in found) == {"": 4, "numbers_differ": 4}
+        assert all(len(row.text.split("\t")) == 2 for row in found)
+        assert all(bool(row.rule) == bool(row.detail) for row in found)
+        assert made.setdefault(seed, found) == found
+    assert made[0] != made[1]
+
+
+def test_models_that_score_pairs_record_and_drop(tmp_path: Path, ending_model: Path) -> None:
+    plain = {"model": str(ending_model), "max_output_tokens": 60}
+    item = write_pairs(tmp_path / "p.jsonl", list(zip(ENGLISH, NEPALI, strict=True)))
+    config = make_config(
+        pairs=(item,),
+        forced_score={"translator": plain},
+        round_trip={"translator": {**plain, "license": "MIT"}},
+    )
+    step.run(config, tmp_path / "a")
+    pairs = read_rows(tmp_path / "a" / "synth" / "pairs.parquet", Pair)
+    assert len(pairs) == len(NEPALI)
+    scores = sorted(pair.score for pair in pairs if pair.score is not None)
+    assert len(scores) == len(pairs) and scores[-1] < 0
+    assert all(pair.round_trip is not None and 0 <= pair.round_trip <= 100 for pair in pairs)
+    filters = read_json(tmp_path / "a" / "synth" / "stats.json")["filters"]
+    assert filters["forced_score"]["min_score"] is None and filters["round_trip"]["license"] == "MIT"
+    middle = scores[len(scores) // 2]
+    config = make_config(pairs=(item,), forced_score={"translator": plain, "min_score": middle})
+    step.run(config, tmp_path / "b")
+    kept = read_rows(tmp_path / "b" / "synth" / "pairs.parquet", Pair)
+    assert [pair.score for pair in kept] == [pair.score for pair in pairs if (pair.score or 0) >= middle]
+    config = make_config(pairs=(item,), round_trip={"translator": plain, "min_chrf": 100.0})
+    with pytest.raises(UserError, match="7 round_trip"):
+        step.run(config, tmp_path / "c")
 
 
 def test_a_killed_pair_shard_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,7 +381,7 @@ def test_a_killed_pair_shard_is_made_again(tmp_path: Path, monkeypatch: pytest.M
     rows = [*zip(ENGLISH, NEPALI, strict=True), (ENGLISH[0], NEPALI[0])]
     config = make_config(pairs=(write_pairs(tmp_path / "p.jsonl", rows),))
     whole = step.run(config, tmp_path / "whole")
-    assert whole.rows == {"pairs": 7, "instructions": 0, "dropped": 1}
+    assert whole.rows == {"pairs": 7, "instructions": 0, "dropped": 1, "samples": 8}
     written = step.Shards.write
     for killed_at in (1, 3, 4):
         left = killed_at

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from anukul.corpus.confusion import confusion_of
 from anukul.languages import load
 from anukul.text.identify import identify, in_script
 from anukul.text.normalize import normalize
@@ -81,6 +82,28 @@ def test_other_languages_are_not_nepali(code: str, text: str) -> None:
 @pytest.mark.parametrize("text", SENTENCES["npi_Deva"][:10])
 def test_nepali_is_not_hindi(text: str) -> None:
     assert identify(text, load("hin_Deva")).language != "hin_Deva"
+
+
+def test_confusion_of_the_languages_that_share_the_script() -> None:
+    table = confusion_of(SENTENCES, load("npi_Deva"))
+    assert table.rows == list(SENTENCES)
+    assert table.columns == ["npi_Deva", "hin_Deva", "mar_Deva", "mai_Deva", "bho_Deva"]
+    at = {code: place for place, code in enumerate(table.columns)}
+    assert all(row[at[code]] == sum(row) > 0 for code, row in zip(table.rows, table.counts, strict=True))
+
+
+def test_py3langid_is_not_asked_where_words_decide(monkeypatch: pytest.MonkeyPatch) -> None:
+    from anukul.text import identify as module
+
+    def never(text: str, language: object) -> dict[str, float]:
+        raise AssertionError(text)
+
+    clear = "किसानले आफ्नो खेतमा मकै रोपेको छ र उसकी छोरी विद्यालय जान्छे।"
+    asked = identify(clear, load("npi_Deva"))
+    monkeypatch.setattr(module, "_log_ratios", never)
+    assert identify(clear, load("npi_Deva")).language == asked.language == "npi_Deva"
+    with pytest.raises(AssertionError):
+        identify("शेरबहादुर देउवा", load("npi_Deva"))
 
 
 def test_without_letters_nothing_speaks_against() -> None:

@@ -29,6 +29,22 @@ def test_py3langid_knows_every_label() -> None:
     assert {code for code in CODES if languages.load(code).iso639_1 is None} == {"mai_Deva", "bho_Deva"}
 
 
+@pytest.mark.parametrize("code", CODES)
+def test_thresholds_of_quality_make_sense(code: str) -> None:
+    quality = languages.load(code).quality
+    assert quality.min_word_length < 6 < quality.max_word_length
+    assert list(quality.max_duplicate_ngrams) == sorted(quality.max_duplicate_ngrams, reverse=True)
+    assert len(quality.stop_words) >= 8 and quality.min_stop_words == 2
+
+
+def test_a_faulty_phone_pattern_is_named() -> None:
+    from importlib import resources
+
+    text = resources.files(languages).joinpath("npi_Deva.yaml").read_text(encoding="utf-8")
+    with pytest.raises(UserError, match=r"npi_Deva\.yaml: phone: .*numbers: \(: "):
+        languages.parse(text.replace("'0[1-9][0-9]{7}'", "'('"), "npi_Deva")
+
+
 def test_an_unknown_language_says_how_to_add_one() -> None:
     with pytest.raises(UserError, match=r"'xyz_Latn'.*npi_Deva.*To add one, copy"):
         languages.load("xyz_Latn")

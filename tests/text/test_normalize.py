@@ -1,12 +1,27 @@
+import itertools
+import random
 import unicodedata
+from pathlib import Path
 
+import ftfy.badness
 import pytest
+import regex
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from anukul.languages import load
 from anukul.text.keys import fold_digits, hash_key, match_key, numbers
-from anukul.text.normalize import DEVANAGARI_SPELLINGS, RULES, SCRIPT_RULES, normalize
+from anukul.text.normalize import (
+    BADNESS,
+    DEVANAGARI_SPELLINGS,
+    MOJIBAKE_SIGN,
+    RULES,
+    SCRIPT_RULES,
+    VIRAMAS,
+    normalize,
+    normalize_script,
+    settled,
+)
 from anukul.text.words import script_share, words
 
 NEPALI = load("npi_Deva")
@@ -118,6 +133,133 @@ def test_normalizing_twice_is_normalizing_once(text: str) -> None:
     for language in (NEPALI, ENGLISH):
         once, _ = normalize(text, language)
         assert normalize(once, language) == (once, [])
+
+
+ALL_RULES = {**RULES, **SCRIPT_RULES["Devanagari"]}
+
+
+@settings(max_examples=600, deadline=None)
+@given(TEXTS)
+@example("र्इ")
+@example("a\n")
+@example("क\u0941\u0941")
+@example("न\u093c")
+@example("\u200dक")
+@example("क्\u200d\u200d")
+def test_where_the_scan_finds_nothing_no_rule_changes_anything(text: str) -> None:
+    if settled(text, "Devanagari"):
+        assert {name for name, rule in ALL_RULES.items() if rule(text) != text} == set()
+    if settled(text, "Latin"):
+        assert {name for name, rule in RULES.items() if rule(text) != text} == set()
+
+
+def test_ordinary_text_is_settled_by_the_scan() -> None:
+    assert settled("उनले काम गर्‍यो, “हाँ” भने।\nWHO-को २.५% — ठीक छ…", "Devanagari")
+
+
+def test_ftfy_finds_nothing_bad_without_a_sign() -> None:
+    harmless = [*"aÀZz09 .,न‘’‚“”„–—―…·´•«»‹›©®™\xa0\xad\u200b", *"क़अ"]
+    harmless = [character for character in harmless if not MOJIBAKE_SIGN.match(character)]
+    assert len(harmless) > 30 and "À" not in harmless
+    for text in map("".join, itertools.product(harmless, repeat=3)):
+        assert not BADNESS.search(text), text
+    rng = random.Random(0)
+    for _ in range(20_000):
+        text = "".join(rng.choices(harmless, k=8))
+        assert not ftfy.badness.is_bad(text), text
+    signs = {chr(code) for code in range(0x10000) if MOJIBAKE_SIGN.match(chr(code))}
+    named = "".join(
+        ftfy.badness.MOJIBAKE_CATEGORIES[name] for name in ("bad", "currency", "lower_accented", "box")
+    )
+    assert {character for character in named if character not in "-"} <= signs
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.text(alphabet=st.sampled_from([*"aZ न“”’…·é×²ÃÂà¤¥¨‡œ°вЂĀâ€™™\xa0\x85"]), max_size=30))
+@example("a" * 40 + "à¤¨à¥‡पाल" + "a" * 40)
+def test_windows_around_signs_see_what_ftfy_sees(text: str) -> None:
+    windows = any(
+        BADNESS.search(text, max(0, sign.start() - 8), sign.end() + 8)
+        for sign in MOJIBAKE_SIGN.finditer(text)
+    )
+    assert windows == ftfy.badness.is_bad(text)
+
+
+# What normalisation may take: the second sign of a pair in the spelling table (and र् before इ), the second of two
+# equal signs, what NFC composes. Tags, entities and mojibake are no letters of the text; they are left out here.
+LETTERS = st.text(
+    alphabet=st.sampled_from([*"नकरअआएउइािीुूेैोौंँः़्०१९ \n\t।,“a1\u200b\u200c\u200d\u00ad\ufeff\u200e\x07"]),
+    max_size=24,
+)
+
+
+def base_letters(text: str) -> str:
+    return "".join(regex.findall(r"[\p{L}\p{N}]", unicodedata.normalize("NFD", text)))
+
+
+@settings(max_examples=800, deadline=None)
+@given(LETTERS)
+@example("गर्\u200d\u200dयो")
+@example("क\u0941\u0941ल")
+def test_no_letter_is_ever_lost(text: str) -> None:
+    bare = regex.sub(r"[\u200b-\u200e\u00ad\ufeff\x07]", "", text)
+    expected = base_letters(bare)
+    for wrong in DEVANAGARI_SPELLINGS:  # the letter of a vowel written in two parts is another one
+        if regex.search(wrong, bare):
+            expected = ""
+            break
+    result = normalize(text, NEPALI)[0]
+    if expected:
+        assert base_letters(result) == expected
+    marks = regex.findall(r"\p{M}", unicodedata.normalize("NFD", bare))
+    kept = regex.findall(r"\p{M}", unicodedata.normalize("NFD", result))
+    assert set(kept) <= set(marks) | set("ािीुूेैोौॅॆॉॊ")
+    doubled = len(regex.findall(r"([\u0901\u0902\u093c\u0941-\u0943\u0947\u0948\u094d])(?=\1)", bare))
+    if expected:
+        assert len(marks) - len(kept) <= doubled
+
+
+@settings(max_examples=300, deadline=None)
+@given(LETTERS, LETTERS)
+def test_the_joiner_of_an_eyelash_ra_survives(before: str, after: str) -> None:
+    result = normalize(f"{before}गर्\u200dयो{after}", NEPALI)[0]
+    assert "गर्\u200dयो" in result
+
+
+def test_every_joiner_beside_a_virama_survives() -> None:
+    for virama in VIRAMAS:
+        for joiner in ("\u200c", "\u200d"):
+            assert normalize(f"क{virama}{joiner}य", ENGLISH)[0] == f"क{virama}{joiner}य"
+
+
+SCRIPTS = {
+    "Latin": "aAzZéßøñčĐ",
+    "Cyrillic": "абвЯЖёїў",
+    "Arabic": "ابتثپچیکه",
+    "Thai": "กขคงจฉากิี่้",
+    "Bengali": "কখগঘাকিীেো্ংঃ",
+}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_text_without_defects_is_unchanged_in_any_script(script: str, data: st.DataObject) -> None:
+    word = st.text(alphabet=SCRIPTS[script] + "019", min_size=1, max_size=8)
+    text = " ".join(data.draw(st.lists(word, min_size=1, max_size=8)))
+    text = unicodedata.normalize("NFC", text)
+    if ftfy.badness.is_bad(text):
+        return
+    for name in (script, "Devanagari"):
+        assert normalize_script(text, name) == (text, [])
+
+
+@pytest.mark.real
+def test_real_text_the_scan_and_the_rules_agree(real_data: Path) -> None:
+    lines = (real_data / "parallel/floresv1/wikipedia.dev.ne-en.ne").read_text("utf-8").split("\n")
+    quick = [line for line in lines if settled(line, "Devanagari")]
+    assert len(quick) > 0.8 * len(lines)
+    assert all(rule(line) == line for line in quick for rule in ALL_RULES.values())
 
 
 def test_words_keep_their_vowel_signs() -> None:

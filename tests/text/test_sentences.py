@@ -26,6 +26,13 @@ ENGLISH = load("eng_Latn")
         ("पहिलो हरफ\nदोस्रो हरफ", ["पहिलो हरफ", "दोस्रो हरफ"]),
         ("के?! हो...", ["के?!", "हो..."]),
         ("अन्त्य॥", ["अन्त्य॥"]),
+        ("रु. ५०० मा पाइन्छ। वि. सं. २०७२ मा भयो।", ["रु. ५०० मा पाइन्छ।", "वि. सं. २०७२ मा भयो।"]),
+        (
+            "बिहान ५.३० बजे ३.५ प्रतिशत घट्यो. प्रा.डा. राम आए।",
+            ["बिहान ५.३० बजे ३.५ प्रतिशत घट्यो.", "प्रा.डा. राम आए।"],
+        ),
+        ("“हो।” “हैन।” (त्यसै।) अर्को।", ["“हो।”", "“हैन।”", "(त्यसै।)", "अर्को।"]),
+        ("उनले '१.५' भने. ई.पू. ५०० मा।", ["उनले '१.५' भने.", "ई.पू. ५०० मा।"]),
         ("", []),
     ],
 )
@@ -41,6 +48,12 @@ def test_nepali(text: str, expected: list[str]) -> None:
         ("It is 5 p.m. now. The U.S. won.", ["It is 5 p.m. now.", "The U.S. won."]),
         ('He said "no." Then he went.', ['He said "no."', "Then he went."]),
         ("Wait... what? Yes.", ["Wait...", "what?", "Yes."]),
+        ('"Really?" he asked. "Yes!" she said.', ['"Really?" he asked.', '"Yes!" she said.']),
+        ('"Really?" He asked.', ['"Really?"', "He asked."]),
+        (
+            "Pi is 3.14, e 2.718. See www.example.com now.",
+            ["Pi is 3.14, e 2.718.", "See www.example.com now."],
+        ),
     ],
 )
 def test_english(text: str, expected: list[str]) -> None:

@@ -3,7 +3,15 @@
 Loading, overrides and error messages live in `configfile`; this package only says what may be written.
 """
 
-from anukul.config.corpus import CorpusSettings, TextInput
+from anukul.config.corpus import (
+    HUB,
+    CorpusSettings,
+    DecontaminateSettings,
+    DedupSettings,
+    QualitySettings,
+    TextInput,
+)
+from anukul.config.endpoint import EndpointSettings
 from anukul.config.evaluate import (
     CorpusProbeSettings,
     EvaluateSettings,
@@ -18,31 +26,48 @@ from anukul.config.model import ModelSettings
 from anukul.config.probe import CaseStudy, KnockoutSettings, PairSettings, ProbeSettings
 from anukul.config.report import ExportSettings, ReportSettings
 from anukul.config.run import RunConfig
-from anukul.config.section import Section, resolve
-from anukul.config.synth import InstructionInput, PairInput, SynthSettings, TranslateSettings
+from anukul.config.section import Section, matching, resolve
+from anukul.config.synth import (
+    ForcedScore,
+    InstructionInput,
+    PairInput,
+    RoundTrip,
+    SamplingSettings,
+    SynthSettings,
+    TranslateEndpoint,
+    TranslateSettings,
+)
 from anukul.config.train import (
     DECAY_SHARE,
     LEAST_RATE_SHARE,
     STAGE_FILES,
     STAGE_OWN,
+    Doses,
     LoraSettings,
     Schedule,
     Stage,
     TrainSettings,
+    TranslationFormat,
     VocabularySettings,
 )
 from anukul.config.world import WorldSettings
 
 __all__ = [
     "DECAY_SHARE",
+    "HUB",
     "LEAST_RATE_SHARE",
     "STAGE_FILES",
     "STAGE_OWN",
     "CaseStudy",
     "CorpusProbeSettings",
     "CorpusSettings",
+    "DecontaminateSettings",
+    "DedupSettings",
+    "Doses",
+    "EndpointSettings",
     "EvaluateSettings",
     "ExportSettings",
+    "ForcedScore",
     "ForgettingBudget",
     "GenerationSettings",
     "HeldOutText",
@@ -59,8 +84,11 @@ __all__ = [
     "PairSettings",
     "ProbeSettings",
     "ProbeTask",
+    "QualitySettings",
     "ReportSettings",
+    "RoundTrip",
     "RunConfig",
+    "SamplingSettings",
     "Schedule",
     "Section",
     "Stage",
@@ -68,9 +96,12 @@ __all__ = [
     "TaskSettings",
     "TextInput",
     "TrainSettings",
+    "TranslateEndpoint",
     "TranslateSettings",
+    "TranslationFormat",
     "TranslationSettings",
     "VocabularySettings",
     "WorldSettings",
+    "matching",
     "resolve",
 ]

@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from anukul.config.endpoint import EndpointSettings
 from anukul.config.held_out import HeldOutText, LabelSettings
 from anukul.config.section import Section
 
@@ -73,46 +74,18 @@ class CorpusProbeSettings(Section):
     min_overlap: int = Field(2, ge=1, description="content words that a training sentence must share")
 
 
-class JudgeSettings(Section):
+class JudgeSettings(EndpointSettings):
     """A judge of generated texts: any endpoint that speaks OpenAI's chat protocol."""
 
-    base_url: str
     model: str
-    api_key_env: str | None = Field(
-        "OPENAI_API_KEY", description="environment variable that holds the key; null: the endpoint wants none"
-    )
     criteria: tuple[Literal["fluency", "adequacy", "language", "repetition"], ...] = Field(
         ("fluency", "adequacy", "language", "repetition"), min_length=1
     )
     modes: tuple[Literal["greedy", "sampled"], ...] = Field(("greedy",), min_length=1)
-    requests_per_minute: float = Field(60.0, gt=0.0)
-    timeout_seconds: float = Field(60.0, gt=0.0)
-    max_retries: int = Field(6, ge=0)
-    retry_seconds: float = Field(
-        1.0, gt=0.0, description="first wait, doubled each time; Retry-After may be longer"
-    )
     max_output_tokens: int = Field(300, ge=1)
-    output_limit_name: Literal["max_tokens", "max_completion_tokens"] = Field(
-        "max_tokens", description="what the endpoint calls the limit of output tokens"
-    )
-    temperature: float | None = Field(0.0, ge=0.0, description="null: not sent, for models that refuse it")
-    usd_per_million_input: float = Field(2.5, ge=0.0, description="for the estimate before the first call")
-    usd_per_million_output: float = Field(10.0, ge=0.0)
-    max_cost_usd: float | None = Field(
-        None, gt=0.0, description="stop before the first call where it costs more"
-    )
     replay: str | None = Field(
         None, description="verdicts.jsonl of an earlier run to answer from, instead of the endpoint"
     )
-
-    @model_validator(mode="after")
-    def _no_secrets(self) -> Self:
-        plain = self.base_url.startswith(("http://", "https://"))
-        if not plain or "@" in self.base_url or "?" in self.base_url:
-            raise ValueError(
-                "base_url must be a plain http(s) address; the key goes into the variable named by api_key_env"
-            )
-        return self
 
 
 class GenerationSettings(Section):

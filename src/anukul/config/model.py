@@ -12,6 +12,7 @@ class ModelSettings(Section):
 
     path: str
     revision: str | None = None
+    license: str = Field("unknown", description="of the weights; known families are told by their name")
     tokenizer: str | None = Field(None, description="a tokenizer folder, when it is not in `path`")
     shape: str | None = Field(
         None, description="a shipped config.json by name, so that `plan` needs no weights"

@@ -1,5 +1,7 @@
 """run.yaml as a whole."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from anukul.config.corpus import CorpusSettings
@@ -20,6 +22,13 @@ class RunConfig(Section):
     language: str = Field(description="FLORES-200 code of the language to learn, such as npi_Deva")
     base_language: str = Field("eng_Latn", description="FLORES-200 code of the language the base knows")
     seed: int = 0
+    license: Literal["any", "commercial"] = Field(
+        "any",
+        description="commercial: refuse text and models that may not be used so, by name, before any is read",
+    )
+    licenses: dict[str, Literal["commercial", "noncommercial"]] = Field(
+        {}, description="what you know of licenses that are not on the list, by name"
+    )
     model: ModelSettings
     world: WorldSettings | None = None
     corpus: CorpusSettings | None = None

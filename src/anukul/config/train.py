@@ -55,6 +55,36 @@ STAGE_OWN = (
 )  # fmt: skip
 
 
+class TranslationFormat(Section):
+    """How a pair is written in a stage of format `translation`."""
+
+    to_target_share: float = Field(
+        1.0,
+        ge=0.0,
+        le=1.0,
+        description="share of the pairs written into the language to learn, the others out of it",
+    )
+    tags: tuple[Literal["direction", "origin"], ...] = Field(
+        (),
+        description="what else stands before the given side: its direction, whether a side is machine-made",
+    )
+
+
+class Doses(Section):
+    """Shares of a stage's tokens by where they come from; they make 1."""
+
+    synthetic: float = Field(0.0, ge=0.0, le=1.0, description="examples with a machine-made side")
+    organic: float = Field(0.0, ge=0.0, le=1.0, description="examples that people wrote")
+    replay: float = Field(0.0, ge=0.0, lt=1.0, description="text of the base language")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        total = self.synthetic + self.organic + self.replay
+        if abs(total - 1.0) > 1e-6:
+            raise ValueError(f"synthetic, organic and replay must make 1 together, they make {total:g}")
+        return self
+
+
 class Stage(Section):
     """One training stage; the adapter is carried from the stage before."""
 
@@ -63,6 +93,16 @@ class Stage(Section):
     epochs: float = Field(1.0, gt=0.0)
     max_examples: int | None = Field(None, ge=1, description="train on this many of the rows, drawn by seed")
     max_steps: int | None = Field(None, ge=1)
+    translation: TranslationFormat = TranslationFormat()
+    rehydrate: int = Field(
+        1,
+        ge=1,
+        description="read a document as often as the corpus held it before duplicates went, at most so often",
+    )
+    repeat: dict[str, int] = Field({}, description="read the rows of a source so often, by its name")
+    shares: dict[str, float] = Field({}, description="mix sources by these shares, by name; they make 1")
+    shares_by: Literal["tokens", "rows"] = "tokens"
+    doses: Doses | None = Field(None, description="shares of synthetic, organic and replay tokens")
     # in place of what train says for all stages; None: as there
     learning_rate: float | None = Field(None, gt=0.0, description="that of embeddings keeps its proportion")
     schedule: Schedule | None = None
@@ -72,6 +112,22 @@ class Stage(Section):
     weight_decay: float | None = Field(None, ge=0.0)
     batch_tokens: int | None = Field(None, ge=16)
     replay_share: float | None = Field(None, ge=0.0, lt=1.0)
+
+    @model_validator(mode="after")
+    def _mix_fits(self) -> Self:
+        if self.shares and (min(self.shares.values()) < 0 or abs(sum(self.shares.values()) - 1.0) > 1e-6):
+            raise ValueError(
+                f"shares must be 0 or more and make 1 together, they make {sum(self.shares.values()):g}"
+            )
+        if self.repeat and min(self.repeat.values()) < 1:
+            raise ValueError("repeat: a source is read once or more; to leave it out give it a share of 0")
+        if self.doses and self.replay_share is not None:
+            raise ValueError("doses says how much is replay; leave replay_share of this stage out")
+        if self.doses and self.shares:
+            raise ValueError("doses and shares both say how rows are mixed; give one of them")
+        if self.format != "translation" and self.translation != TranslationFormat():
+            raise ValueError(f"translation goes with `format: translation`, not with {self.format}")
+        return self
 
 
 class VocabularySettings(Section):
@@ -142,6 +198,8 @@ class TrainSettings(Section):
         the stage already stay as they are.
         """
         own = {name: getattr(stage, name) for name in STAGE_OWN if getattr(stage, name) is not None}
+        if stage.doses is not None:
+            own["replay_share"] = stage.doses.replay
         peak = own.get("learning_rate", self.learning_rate)
         embedding = self.embedding_learning_rate or self.learning_rate / 10
         if peak != self.learning_rate:

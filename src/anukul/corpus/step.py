@@ -1,160 +1,314 @@
-"""The corpus step: inputs in order -> documents, replay, and what was dropped; shards outlive a kill."""
+"""The corpus step: inputs in order -> documents, replay, what was dropped and why; shards outlive a kill.
 
-from collections.abc import Sequence
+Rows are read here, one shard after another, and judged by workers. What needs all of them, copies and ids, is found
+from the sketches that the workers leave; then the shards are sorted out by workers again, and put together in their
+order. So the output is the same for any number of workers, and after any kill.
+"""
+
+import errno
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import regex
-
 from anukul.config import CorpusSettings, RunConfig, TextInput
-from anukul.corpus.readers import RawDocument, expected_documents, read_documents
-from anukul.corpus.rules import Drop, judge
+from anukul.contamination import Tally
+from anukul.corpus.confusion import confusion
+from anukul.corpus.contaminated import gather, index
+from anukul.corpus.copies import JudgedShard, find_copies, repeated_ids
+from anukul.corpus.judged import JudgeJob, judge_shard
+from anukul.corpus.readers import BadFiles, Reader, expected_documents, files_of, revision_of, shards
+from anukul.corpus.sorted_out import TABLES, SortJob, sort_shard
+from anukul.corpus.workers import FULL, J, Job, Work, clear, cores, run_jobs
 from anukul.errors import UserError
-from anukul.languages import Language, load
+from anukul.languages import load
 from anukul.progress import Bar, bar, say
-from anukul.records import Document, Dropped
-from anukul.rundir import Result, write_json
-from anukul.tables import Shards, add_up, chunks, counts, reasons
-from anukul.text.keys import hash_key
-from anukul.text.normalize import normalize
-from anukul.text.words import words
+from anukul.rundir import Result, read_json, write_json
+from anukul.tables import Shards, add_up, reasons
 
-SHARD = 20_000  # documents read per shard: what a kill can cost
-PLACE = regex.compile(r"(?:replay:)?\d+:\d+")  # the ids given here, which no row may bring along
-SHOWN = 500  # characters of a dropped text that are kept
-TABLES = {"documents": Document, "dropped": Dropped}
+SHARD_ROWS = 20_000  # of a shard: what a kill can cost
+SHARD_CHARACTERS = 4_000_000  # so that long documents fill no memory
 EMPTY: dict[str, Any] = {"read": 0, "kept": 0, "characters": 0, "words": 0}
-EMPTY |= {"dropped": {}, "normalized": {}, "looks_like": {}}
+EMPTY |= {"dropped": {}, "cut": {}, "normalized": {}, "looks_like": {}}
+EMPTY_JUDGED: dict[str, Any] = {"masked": {}, "languages": {}}
+MUCH = 8_000_000  # bytes of all inputs
+OUTPUTS = ("documents", "replay", "dropped", "clusters")
+Summary = dict[str, Any]
 
 
-class Kind:
-    """The documents of one language, over all its inputs: the keys and ids seen so far."""
+@dataclass(slots=True)
+class Read:
+    """One input and the judged shards of it."""
 
-    def __init__(self, name: str, language: Language, settings: CorpusSettings) -> None:
-        self.name = name
-        self.language = language
-        self.settings = settings
-        self.keys: set[int] = set()
-        self.ids: set[str] = set()
-
-    def place(self, index: int, number: int) -> str:
-        """Return the id of a row without one of its own: "<input>:<row>", with the kind's name for replay."""
-        return f"{index}:{number}" if self.name == "corpus" else f"{self.name}:{index}:{number}"
-
-    def identity(self, index: int, raw: RawDocument) -> str:
-        """Return a row's own id where it has one and it is new, else its place."""
-        own = raw.given_id.strip()
-        if own and own not in self.ids and not PLACE.fullmatch(own):
-            self.ids.add(own)
-            return own
-        return self.place(index, raw.number)
-
-    def recall(self, documents: Sequence[Document], dropped: Sequence[Dropped]) -> None:
-        """Take in a shard that an earlier process finished."""
-        self.keys.update(hash_key(row.text) for row in documents)
-        self.ids.update(row.id for row in documents)
-        self.ids.update(row.id for row in dropped)
+    kind: str
+    index: int
+    language: str
+    item: TextInput
+    shards: list[JudgedShard]
+    stats: list[dict[str, Any]]  # of the shards
+    files: int
+    bad_files: dict[int, str]  # with the reason
+    bad_names: dict[str, str]
 
 
 def run(config: RunConfig, root: Path) -> Result:
-    """Write documents, replay, dropped and stats under `root`/corpus; raise UserError when nothing is left."""
+    """Write documents, replay, dropped, clusters and stats under `root`/corpus.
+
+    Raises UserError when nothing is left, and when the disk is full.
+    """
     settings = config.corpus
     if settings is None:
         raise UserError(f"{config.name}: there is no `corpus` section in the config; add one with `inputs`")
     folder = root / "corpus"
-    kinds = [Kind("corpus", load(config.language), settings)]
-    if settings.replay:
-        kinds.append(Kind("replay", load(config.base_language), settings))
-    inputs = {"corpus": settings.inputs, "replay": settings.replay}
-    shards = {name: Shards(folder / "parts" / name, TABLES) for name in inputs}
-    summaries: list[dict[str, Any]] = []
-    total = sum(expected_documents(item) for items in inputs.values() for item in items)
-    with bar("corpus", total, "documents") as progress:
-        for kind in kinds:
-            for index, item in enumerate(inputs[kind.name]):
-                summaries.append(_read_input(kind, index, item, shards[kind.name], progress))
-    together = Shards(folder / "parts", TABLES)
-    together.names = [f"{kind}/{name}" for kind, item in shards.items() for name in item.names]
+    try:
+        return _run(config, settings, folder)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        free = shutil.disk_usage(folder).free
+        full = "a file reached the largest size that is allowed"
+        if error.errno != errno.EFBIG:
+            full = "the disk or the quota is full"
+        raise UserError(
+            f"{error.filename or folder}: cannot be written: {full} ({free:,} bytes free); make space, then the same "
+            "command goes on from the last whole shard"
+        ) from None
+
+
+def _run(config: RunConfig, settings: CorpusSettings, folder: Path) -> Result:
+    parts = folder / "parts"
+    shutil.rmtree(_discarded(parts), ignore_errors=True)
+    outputs = [*(f"{name}.parquet" for name in OUTPUTS), "confusion.json", "stats.json"]
+    if settings.decontaminate:
+        outputs.append("contamination.json")
+    if not (folder / "stats.json").exists():  # it is written last
+        clear(parts)
+        _make(config, settings, folder)
+    stats = read_json(folder / "stats.json")
+    for kind in ("corpus", *(["replay"] if settings.replay else [])):
+        _refuse_empty(kind, [item for item in stats["inputs"] if item["kind"] == kind])
+    if parts.exists():
+        parts.replace(_discarded(parts))  # at once: what is half deleted looks like shards
+        shutil.rmtree(_discarded(parts))
+    return Result(outputs, dict(stats["rows"]))
+
+
+def _discarded(parts: Path) -> Path:
+    return parts.with_name(f".{parts.name}.discarded")
+
+
+def _make(config: RunConfig, settings: CorpusSettings, folder: Path) -> None:
+    inputs = [("corpus", config.language, item) for item in settings.inputs]
+    inputs += [("replay", config.base_language, item) for item in settings.replay]
+    workers = settings.workers or (cores() if settings.engine == "ray" or _is_much(inputs) else 1)
+    _say_unknown(inputs)
+    read = _judge(settings, inputs, folder / "parts" / "judged", workers)
+    final = Shards(folder / "parts" / "final", TABLES)
+    evaluated = None
+    if settings.decontaminate:
+        evaluated = folder / "parts" / "evaluated.parquet"
+        gather(config, evaluated)
+    _sort_out(settings, evaluated, read, final, workers)
+    summaries = [_summary(one, final) for one in read]
+    for summary in summaries:
+        if summary["kept"] < summary["read"]:
+            kept = f"kept {summary['kept']:,} of {summary['read']:,}"
+            say(f"corpus: {summary['path']}: {kept}; {reasons(summary['dropped'])}")
     rows = {
-        "documents": shards["corpus"].merge("documents", folder / "documents.parquet"),
-        "replay": shards["replay"].merge("documents", folder / "replay.parquet"),
-        "dropped": together.merge("dropped", folder / "dropped.parquet"),
+        "documents": _merge(final, "documents", folder / "documents.parquet", "corpus"),
+        "replay": _merge(final, "documents", folder / "replay.parquet", "replay"),
+        "dropped": _merge(final, "dropped", folder / "dropped.parquet"),
+        "clusters": _merge(final, "clusters", folder / "clusters.parquet"),
     }
-    write_json(folder / "stats.json", {"inputs": summaries, "total": _totals(summaries)})
-    for kind in kinds:
-        _refuse_empty(kind, [item for item in summaries if item["kind"] == kind.name])
-    together.remove()
-    return Result(["documents.parquet", "replay.parquet", "dropped.parquet", "stats.json"], rows)
+    if settings.decontaminate and evaluated:
+        tally = Tally.summed(final.stats(name)["contamination"] for name in final.names)
+        report = tally.report(index(evaluated, settings.decontaminate))
+        write_json(folder / "contamination.json", report)
+        if tally.dropped:
+            say(f"corpus: {tally.dropped:,} documents held what the run evaluates on: {_touched(report)}")
+    language = load(config.language)
+    looked = [(item["path"], item["languages"]) for item in summaries if item["kind"] == "corpus"]
+    table = confusion(looked, [language.code, *language.confusables])
+    write_json(folder / "confusion.json", table.as_json())
+    write_json(folder / "stats.json", {"inputs": summaries, "total": _totals(summaries), "rows": rows})
 
 
-def _read_input(kind: Kind, index: int, item: TextInput, shards: Shards, progress: Bar) -> dict[str, Any]:
-    """Work through one input shard by shard; return its summary."""
-    stats: list[dict[str, Any]] = []
-    for place, chunk in enumerate(chunks(read_documents(item), SHARD)):
-        name = f"{index:04d}-{place:06d}"
-        if shards.has(name):
-            kind.recall(shards.rows(name, "documents", Document), shards.rows(name, "dropped", Dropped))
-        else:
-            _write_shard(kind, index, item, chunk, name, shards)
-        stats.append(shards.stats(name))
-        progress.advance(len(chunk), Path(item.path).name)
-    summary: dict[str, Any] = {"kind": kind.name, "path": item.path, "language": kind.language.code}
-    summary |= {"source": item.source, "license": item.license} | add_up(stats, EMPTY)
-    if summary["kept"] < summary["read"]:
-        kept = f"kept {summary['kept']:,} of {summary['read']:,}"
-        say(f"corpus: {item.path}: {kept}; {reasons(summary['dropped'])}")
+def _is_much(inputs: Sequence[tuple[str, str, TextInput]]) -> bool:
+    """Whether the inputs are worth starting processes for, which takes seconds."""
+    found = [files_of(item) for *_, item in inputs]
+    files = [file for each in found for file in each]
+    return not all(found) or sum(file.stat().st_size for file in files) > MUCH
+
+
+def _touched(report: dict[str, Any]) -> str:
+    """Put into words how many items of each set were found in the texts."""
+    sets = report["sets"].items()
+    return ", ".join(
+        f"{found['items_touched']:,} of {found['items']:,} items of {name}"
+        for name, found in sets
+        if found["items_touched"]
+    )
+
+
+def _say_unknown(inputs: Sequence[tuple[str, str, TextInput]]) -> None:
+    """Say once for each input what nobody has said of it."""
+    for kind, _, item in inputs:
+        if item.unknown:
+            verb = "is" if len(item.unknown) == 1 else "are"
+            names = " and ".join(item.unknown)
+            say(
+                f"corpus: {item.path} ({kind}): {names} {verb} unknown; name {'it' if verb == 'is' else 'them'} in "
+                "run.yaml, where rows, adapter and model card take it from"
+            )
+
+
+def _judge(
+    settings: CorpusSettings, inputs: Sequence[tuple[str, str, TextInput]], folder: Path, workers: int
+) -> list[Read]:
+    """Read all inputs and have their rows judged; what stands from before is not made again."""
+    readers = [Reader(item) for _, _, item in inputs]
+    bad = BadFiles.within(settings.max_bad_files, sum(len(reader.labels) for reader in readers))
+    for reader in readers:
+        reader.bad = bad
+    read: list[Read] = []
+    total = sum(expected_documents(item) for _, _, item in inputs)
+    with bar("corpus: read", total, "documents") as progress:
+        meter = _Meter(progress)
+
+        def jobs() -> Iterator[JudgeJob]:
+            places = {"corpus": 0, "replay": 0}
+            for (kind, language, item), reader in zip(inputs, readers, strict=True):
+                one = Read(kind, places[kind], language, item, [], [], len(reader.labels), {}, {})
+                places[kind] += 1
+                read.append(one)
+                for rows in shards(reader.documents(), SHARD_ROWS, SHARD_CHARACTERS):
+                    target = folder / f"{kind}-{one.index:04d}-{len(one.shards):06d}"
+                    one.shards.append(JudgedShard(target, kind, one.index, one.bad_files))
+                    if target.is_dir():
+                        meter.count(target, before=True)
+                        continue
+                    name = f"{item.path}, rows {rows[0].number + 1:,} to {rows[-1].number + 1:,}"
+                    yield JudgeJob(target, name, language, settings, rows)
+                one.bad_files.update(reader.bad_files)
+                one.bad_names = {reader.labels[file]: why for file, why in reader.bad_files.items()}
+
+        _work(settings, jobs(), judge_shard, workers, lambda job: meter.count(job.target))
+        progress.grow(progress.done - progress.total)
+    for one in read:
+        one.stats = [read_json(shard.folder / "stats.json") for shard in one.shards]
+    return read
+
+
+def _work(
+    settings: CorpusSettings, jobs: Iterator[J], work: Work[J], workers: int, done: Callable[[Job], None]
+) -> None:
+    if settings.engine == "local":
+        run_jobs(jobs, work, workers, done)
+        return
+    from anukul.corpus.on_ray import run_on_ray
+
+    run_on_ray(jobs, work, workers, done, settings.ray_address)
+
+
+class _Meter:
+    """Puts what the shards hold beside the bar: documents and megabytes a second."""
+
+    def __init__(self, progress: Bar) -> None:
+        self.progress = progress
+        self.bytes = 0
+
+    def count(self, shard: Path, before: bool = False) -> None:
+        """Take in a shard that stands; `before` where an earlier process made it."""
+        stats = read_json(shard / "stats.json")
+        progress = self.progress
+        progress.grow(max(0, progress.done + stats["rows"] - progress.total))
+        if before:
+            progress.skip(stats["rows"])
+            return
+        self.bytes += stats["bytes"]
+        rate = self.bytes / 1e6 / max(progress.seconds, 1e-9)
+        progress.advance(stats["rows"], f"{rate:.1f} MB/s")
+
+
+def _sort_out(
+    settings: CorpusSettings, evaluated: Path | None, read: Sequence[Read], final: Shards, workers: int
+) -> None:
+    """Find copies and ids that are taken, and have the final rows of every shard written."""
+    total = sum(stats["rows"] for one in read for stats in one.stats)
+    with bar("corpus: copies and contamination", total, "documents") as progress:
+        meter = {}
+
+        def jobs() -> Iterator[SortJob]:
+            for kind in ("corpus", "replay"):
+                own = [(one, shard) for one in read if one.kind == kind for shard in one.shards]
+                names = [shard.folder.name for _, shard in own]
+                waiting = {name for name in names if not final.has(name)}
+                for one in read:
+                    if one.kind == kind:
+                        for shard, stats in zip(one.shards, one.stats, strict=True):
+                            meter[shard.folder.name] = stats["rows"]
+                            if shard.folder.name not in waiting:
+                                progress.skip(stats["rows"])
+                if not waiting:
+                    continue
+                repeated = repeated_ids([shard for _, shard in own])
+                copies = find_copies([shard for _, shard in own], settings.dedup)
+                for (one, shard), again, same in zip(own, repeated, copies, strict=True):
+                    name = shard.folder.name
+                    if name in waiting:
+                        yield SortJob(
+                            final.folder / name,
+                            f"{one.item.path}, {name}",
+                            shard.folder,
+                            kind,
+                            one.index,
+                            one.bad_files,
+                            again,
+                            same,
+                            one.language,
+                            settings,
+                            evaluated,
+                        )
+
+        _work(settings, jobs(), sort_shard, workers, lambda job: progress.advance(meter[job.target.name]))
+
+
+def _merge(final: Shards, table: str, target: Path, kind: str = "") -> int:
+    chosen = Shards(final.folder, TABLES)
+    chosen.names = [name for name in final.names if name.startswith(kind)]
+    return chosen.merge(table, target)
+
+
+def _summary(one: Read, final: Shards) -> Summary:
+    """Return what stats.json says of an input."""
+    item = one.item
+    found = [final.stats(shard.folder.name) for shard in one.shards]
+    summary: Summary = {"kind": one.kind, "path": item.path, "language": one.language}
+    summary |= {"source": item.source, "license": item.license} | add_up(found, EMPTY)
+    summary |= add_up(one.stats, EMPTY_JUDGED)
+    summary |= {"unknown": item.unknown, "files": one.files, "bad_files": one.bad_names}
+    summary["revision"] = revision_of(item)
     return summary
 
 
-def _write_shard(
-    kind: Kind, index: int, item: TextInput, chunk: list[RawDocument], name: str, shards: Shards
-) -> None:
-    documents: list[Document] = []
-    dropped: list[Dropped] = []
-    looks_like: list[str] = []
-    for raw in chunk:
-        identity = kind.identity(index, raw)
-        text, rules = ("", []) if raw.rule else normalize(raw.text, kind.language)
-        drop = Drop(raw.rule, raw.detail) if raw.rule else judge(text, kind.language, kind.settings)
-        if drop is None:
-            key = hash_key(text)
-            if key in kind.keys:
-                drop = Drop("exact_duplicate", "the same words stand in an earlier document")
-            kind.keys.add(key)
-        if drop is None:
-            documents.append(Document(identity, text, kind.language.code, item.source, item.license, rules))
-        else:
-            dropped.append(Dropped(identity, item.source, drop.rule, drop.detail, (text or raw.text)[:SHOWN]))
-            if drop.looks_like:
-                looks_like.append(drop.looks_like)
-    stats = {
-        "read": len(chunk),
-        "kept": len(documents),
-        "characters": sum(len(row.text) for row in documents),
-        "words": sum(len(words(row.text)) for row in documents),
-        "dropped": counts(row.rule for row in dropped),
-        "normalized": counts(rule for row in documents for rule in row.rules),
-        "looks_like": counts(looks_like),
-    }
-    shards.write(name, {"documents": documents, "dropped": dropped}, stats)
-
-
-def _totals(summaries: list[dict[str, Any]]) -> dict[str, Any]:
+def _totals(summaries: list[Summary]) -> dict[str, Any]:
     kinds = ("corpus", "replay")
-    return {kind: add_up([item for item in summaries if item["kind"] == kind], EMPTY) for kind in kinds}
+    empty = EMPTY | EMPTY_JUDGED
+    return {kind: add_up([item for item in summaries if item["kind"] == kind], empty) for kind in kinds}
 
 
-def _refuse_empty(kind: Kind, summaries: list[dict[str, Any]]) -> None:
+def _refuse_empty(kind: str, summaries: list[Summary]) -> None:
     """Raise UserError when nothing of a kind is left, saying what it looked like instead."""
     total = add_up(summaries, EMPTY)
     if total["kept"]:
         return
-    code = kind.language.code
+    code = summaries[0]["language"]
     if not total["read"]:
         paths = ", ".join(item["path"] for item in summaries)
         why = "the files are empty, or `skip` leaves nothing"
-        raise UserError(f"{kind.name}: no document left: 0 read from {paths}; {why}")
-    message = f"{kind.name}: no document left: {total['read']:,} read, {reasons(total['dropped'])}"
+        raise UserError(f"{kind}: no document left: 0 read from {paths}; {why}")
+    message = f"{kind}: no document left: {total['read']:,} read, {reasons(total['dropped'])}"
     if total["looks_like"]:
         other = max(total["looks_like"], key=lambda name: total["looks_like"][name])
         count = total["looks_like"][other]

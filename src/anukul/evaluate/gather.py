@@ -18,11 +18,11 @@ from anukul.evaluate.knowledge.corpus_probe import Probe, make_probe, write_prob
 from anukul.evaluate.knowledge.facts import load_facts
 from anukul.evaluate.tasks.hub import Harness, as_loaded, load_harness, load_written
 from anukul.evaluate.tasks.lm_eval_files import write_tasks
-from anukul.evaluate.tasks.presets import expand
 from anukul.evaluate.tasks.run import Variant, own_variant, score_generated, score_variants, variants_of
 from anukul.evaluate.translation import Prompt, make_prompts
 from anukul.evaluate.whole_texts import Ranking, score_rankings
 from anukul.items.load import LoadedTask, load_task
+from anukul.items.presets import expand
 from anukul.model.loaded import Loaded
 from anukul.records import Item
 from anukul.rundir import digest

@@ -12,6 +12,7 @@ RELATION = {"merged": "finetune", "adapter": "adapter", "gguf": "quantized"}
 LEAD = "A LoRA adapter for "
 FIGURES = "figures"
 REPORT = "index.html"
+DATA_CARD = "DATA.md"
 
 
 def card_files(root: Path, kind: str, records: dict[str, dict[str, Any]]) -> dict[str, Path | bytes]:
@@ -26,6 +27,8 @@ def card_files(root: Path, kind: str, records: dict[str, dict[str, Any]]) -> dic
     files: dict[str, Path | bytes] = {"README.md": text.encode("utf-8")}
     # the card speaks of the report beside it, and shows some of its figures
     files[REPORT] = report / REPORT
+    if (report / DATA_CARD).exists():
+        files[DATA_CARD] = report / DATA_CARD
     for figure in sorted((report / FIGURES).glob("*.png")):
         name = f"{FIGURES}/{figure.name}"
         if name in text:

@@ -21,6 +21,7 @@ from anukul.model.merge_check import check_layers
 from anukul.progress import say
 from anukul.rundir import Result, read_json, write_json
 
+DATA = "data.json"  # beside an adapter: where its text comes from, under which licenses
 FILES = "model"  # the folder of an export that is handed on
 MERGED = "the merged model"
 ADAPTED = "the adapter on its base"
@@ -59,6 +60,8 @@ def run_merged(config: RunConfig, root: Path) -> Result:
         }
         write_json(files / "verify.json", {**record, **more})
         _add_card(root, files, "merged", {MERGED: record})
+        if (adapter_folder(config, root) / DATA).exists():
+            shutil.copyfile(adapter_folder(config, root) / DATA, files / DATA)
     say(f"  {folder / FILES}: {merged.parameters:,} parameters, {merged.bytes / 1e9:.2f} GB in {dtype}")
     return Result([FILES], {"parameters": merged.parameters, "weight_files": len(merged.files)})
 

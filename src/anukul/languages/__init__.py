@@ -1,5 +1,6 @@
 """One YAML file per language, named by its FLORES-200 code, and nothing about a language anywhere else."""
 
+import re
 from functools import cache
 from importlib import resources
 from typing import Self
@@ -22,6 +23,47 @@ class Thresholds(_Part):
     suffix_weight: float = Field(ge=0.0)
     identifier_weight: float = Field(ge=0.0, description="per nat of py3langid's log ratio")
     identifier_cap: float = Field(gt=0.0, description="nats; py3langid alone is surer than it is right")
+
+
+class Quality(_Part):
+    """Thresholds of the quality filters, in FineWeb-2's meaning; their sources stand in the YAML files."""
+
+    language_score: float = Field(
+        ge=0.0, le=1.0, description="least probability of a document, when GlotLID is used"
+    )
+    min_word_length: float = Field(ge=0.0, description="mean, in code points, as the rest")
+    max_word_length: float = Field(gt=0.0)
+    min_alphabetic_words: float = Field(ge=0.0, le=1.0, description="share of words that hold a letter")
+    max_duplicate_lines: float = Field(
+        ge=0.0, le=1.0, description="share of lines that repeat an earlier one"
+    )
+    max_top_ngrams: tuple[float, float, float] = Field(
+        strict=False, description="share of the characters in the most frequent 2-, 3-, 4-gram"
+    )
+    max_duplicate_ngrams: tuple[float, float, float, float, float, float] = Field(
+        strict=False, description="share of the characters in repeated 5- to 10-grams"
+    )
+    min_stop_words: int = Field(ge=0)
+    stop_words: frozenset[str] = Field(strict=False)
+
+
+class Phone(_Part):
+    """How telephone numbers are written where the language is spoken."""
+
+    numbers: tuple[str, ...] = Field(
+        strict=False, description="national forms as patterns of digits 0-9, separators left out"
+    )
+    words: frozenset[str] = Field(strict=False, description="words that announce a telephone number")
+    amounts: frozenset[str] = Field(strict=False, description="words beside a number that is none")
+
+    @model_validator(mode="after")
+    def _patterns(self) -> Self:
+        for pattern in self.numbers:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"numbers: {pattern}: {error}") from None
+        return self
 
 
 class Language(_Part):
@@ -49,6 +91,11 @@ class Language(_Part):
         strict=False, description="py3langid labels it is compared with"
     )
     thresholds: Thresholds
+    quality: Quality
+    boilerplate: frozenset[str] = Field(
+        strict=False, description="what web pages say around a text: menus, share buttons, notices"
+    )
+    phone: Phone
     question_word: str = Field(description="what stands before a question in a prompt, without colon")
     answer_word: str
     instruction_word: str

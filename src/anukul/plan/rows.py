@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from anukul.config import STAGE_FILES, RunConfig, Stage, resolve
-from anukul.records import Document, Instruction, Pair
+from anukul.records import Document, Instruction, Pair, columns_in
 from anukul.train.formats import PORTION, Example, Formatter
 
 Row = TypeVar("Row")
@@ -118,7 +118,7 @@ def _at(path: Path, row_type: type[Row], places: Sequence[int]) -> list[Row]:
     """Return the rows at some places, ascending, of a Parquet file; one group of rows is in memory at a time."""
     import pyarrow.parquet as pq
 
-    names = [field.name for field in fields(row_type)]  # type: ignore[arg-type]  # a row is a dataclass
+    names = columns_in(path, row_type)
     found: list[Row] = []
     wanted = np.asarray(places, dtype=np.int64)
     with pq.ParquetFile(path) as file:

@@ -8,15 +8,16 @@ from typing import Any
 import yaml
 
 from anukul import __version__, languages
+from anukul.licenses import noncommercial, of_model
 from anukul.report.data import Evaluation, RunData, Score
 from anukul.report.format import count, listing, percent, plural
 from anukul.report.load import HELD
+from anukul.report.loaddata import load_data
 from anukul.report.page import title_of
 from anukul.report.sections.provenance import reproduce
 from anukul.report.summary import answers, metric_word, primary
 from anukul.report.verdicts import everything_at_chance, verdict
 
-NON_COMMERCIAL = re.compile(r"(?i)\bnc\b|non-?commercial")
 MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~])")
 
 
@@ -62,6 +63,8 @@ def render(data: RunData, figures: list[tuple[str, str]]) -> str:
         synthetic=count(sum(h.rows for h in data.holdings if h.origin == "synthetic"))
         if any(h.origin == "synthetic" for h in data.holdings)
         else "",
+        translators=_translators(data),
+        doses=_doses(data),
         stages=stages,
         lora=_lora(data),
         limits=limits(data),
@@ -69,6 +72,27 @@ def render(data: RunData, figures: list[tuple[str, str]]) -> str:
         reproduce=reproduce(data),
         figures=figures,
     )
+
+
+def _translators(data: RunData) -> list[str]:
+    """Return who made the machine-made sides, and under which license."""
+    found = (data.synth or {}).get("translators") or []
+    return [f"{one.get('id') or one.get('model')} ({one.get('license')})" for one in found]
+
+
+def _doses(data: RunData) -> list[tuple[str, str]]:
+    """Return what each stage saw, by tokens."""
+    doses = load_data(data.root, tuple(stage.name for stage in data.stages)).doses
+    found = []
+    for stage, saw in doses.items():
+        shares: dict[str, float] = {}
+        for one in saw:
+            shares[str(one["origin"])] = shares.get(str(one["origin"]), 0.0) + float(one["share"])
+        parts = [
+            f"{name} {percent(share)}" for name, share in sorted(shares.items(), key=lambda item: -item[1])
+        ]
+        found.append((stage, ", ".join(parts)))
+    return found
 
 
 def _lora(data: RunData) -> str:
@@ -89,7 +113,7 @@ def front_matter(data: RunData) -> dict[str, Any]:
     """Return the YAML front matter that the Hugging Face hub reads."""
     config = data.config
     front: dict[str, Any] = {
-        "language": [_code(config.language), _code(config.base_language)],
+        "language": [language_code(config.language), language_code(config.base_language)],
         "license": "other",
         "license_name": "see-license-section",
         **(
@@ -114,7 +138,8 @@ def on_hub(path: str) -> bool:
     return bool(re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", path)) and not Path(path).exists()
 
 
-def _code(code: str) -> str:
+def language_code(code: str) -> str:
+    """Return the code that the hub knows a language by: ISO 639-1 where there is one."""
     if code not in languages.available():
         return code.partition("_")[0]
     language = languages.load(code)
@@ -132,7 +157,7 @@ def _result(score: Score, data: RunData) -> dict[str, Any]:
     value, low, high = ends(score.adapted.value, score.adapted.low, score.adapted.high)
     base, base_low, base_high = ends(score.base.value, score.base.low, score.base.high)
     task = {"type": "text-generation", "name": score.kind.replace("_", " ")}
-    language = _code(score.language) if score.language else "und"
+    language = language_code(score.language) if score.language else "und"
     choice = score.kind == "multiple_choice"
     metric = {
         "type": score.metric,
@@ -186,14 +211,14 @@ def license_note(data: RunData) -> str:
     """Return what the licenses of the training rows and of the translator ask for."""
     named = sorted({held.license for held in data.holdings if held.license not in ("", "unknown")})
     translator = data.config.synth.translate if data.config.synth else None
-    if translator and translator.license not in ("", "unknown"):
-        named = sorted({*named, translator.license})
+    if translator:
+        named = sorted({*named, of_model(translator.model, translator.license)} - {"unknown"})
     parts = [
         f"The base model's license applies. The training data is under {listing(named)}." if named else ""
     ]
     if not named:
         parts = ["The base model's license applies. No license of the training data is known."]
-    if any(NON_COMMERCIAL.search(name) for name in named):
+    if any(noncommercial(name) for name in named):
         parts.append("Part of it may not be used commercially, and that is carried into this adapter.")
     unknown = sorted({held.source for held in data.holdings if held.license in ("", "unknown")})
     if unknown:

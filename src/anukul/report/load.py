@@ -58,7 +58,7 @@ def load_run(config: RunConfig, root: Path) -> RunData:
         evaluation=load_evaluation(root) if steps["evaluate"].done else None,
         probe=load_probe(root / "probe") if steps["probe"].done else None,
         variants=tuple(_variant(path) for path in config.report.compare),
-        names=_names(config),
+        names=_names(),
         flips=load_flips(root) if steps["evaluate"].done else (),
         generation=load_generation(root) if steps["evaluate"].done else None,
     )
@@ -79,18 +79,9 @@ def _step_state(root: Path, name: str) -> StepState:
     )
 
 
-def _names(config: RunConfig) -> dict[str, str]:
-    """Return names of the languages that the project has a file for."""
-    codes = {config.language, config.base_language}
-    if config.evaluate:
-        codes |= {task.language for task in config.evaluate.tasks}
-        codes |= {text.language for text in config.evaluate.bits_per_byte}
-    if config.probe:
-        codes.add(config.probe.language)
-    if config.train and config.train.ledger:
-        codes |= {text.language for text in config.train.ledger.probes.bits_per_byte}
-    known = set(languages.available())
-    return {code: languages.load(code).name for code in sorted(codes & known)}
+def _names() -> dict[str, str]:
+    """Return the names of the languages that the project has a file for."""
+    return {code: languages.load(code).name for code in languages.available()}
 
 
 def _dropped(root: Path, step: str, seed: int) -> list[DropRule]:

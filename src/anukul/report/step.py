@@ -1,18 +1,20 @@
-"""The report step: a run folder in; index.html, figures and the model card out."""
+"""The report step: a run folder in; index.html, figures, the model card and the data card out."""
 
 import shutil
 from pathlib import Path
 
 from anukul import progress
 from anukul.config import RunConfig
-from anukul.report import card, page
+from anukul.report import card, datacard, page
 from anukul.report.figures import write_figures
 from anukul.report.load import load_run
 from anukul.rundir import Result, write_atomic
 
+DATA_CARD = "DATA.md"
+
 
 def run(config: RunConfig, root: Path) -> Result:
-    """Write report/index.html, report/figures/ and report/README.md from whatever steps are done.
+    """Write report/index.html, report/figures/, report/README.md and report/DATA.md from whatever steps are done.
 
     Raises UserError when no step is done, or when a step's file cannot be read.
     """
@@ -23,6 +25,7 @@ def run(config: RunConfig, root: Path) -> Result:
     html = page.render(data)
     write_atomic(folder / "index.html", html)
     write_atomic(folder / "README.md", card.render(data, figures))
+    write_atomic(folder / DATA_CARD, datacard.render(data))
     progress.say(f"  report: {folder / 'index.html'} ({len(html.encode()) / 1e6:.1f} MB)")
     names = [f"figures/{name}.{suffix}" for name, _ in figures for suffix in ("png", "svg")]
-    return Result(["index.html", "README.md", *names], {"figures": len(figures)})
+    return Result(["index.html", "README.md", DATA_CARD, *names], {"figures": len(figures)})

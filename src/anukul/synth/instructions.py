@@ -1,14 +1,35 @@
-"""Read Alpaca-shaped instructions and say why one is dropped."""
+"""Read instructions, Alpaca- or ShareGPT-shaped, and say why one is dropped."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import regex
 
 from anukul.config import InstructionInput
-from anukul.languages import Language
-from anukul.text.files import count_rows, format_of, input_paths, read_table
-from anukul.text.identify import in_script
+from anukul.errors import UserError
+from anukul.languages import Language, available, load
+from anukul.synth.protect import prose
+from anukul.text.files import RawRow, count_rows, format_of, input_paths, read_table
+from anukul.text.identify import identify, in_script
 from anukul.text.keys import match_key
+from anukul.text.words import LETTER
+
+CONVERSATIONS = ("conversations", "messages", "conversation")
+# ShareGPT says from/value, OpenAI's chat format role/content
+WHO, SAID = ("from", "role"), ("value", "content")
+ROLES = {
+    "human": "user", "user": "user", "prompter": "user",
+    "gpt": "assistant", "assistant": "assistant", "chatgpt": "assistant", "bard": "assistant", "bing": "assistant",
+    "model": "assistant", "system": "system",
+}  # fmt: skip
+LETTERS = 24  # an answer of fewer letters is a name, a number or a choice: its language cannot be told
+ANSWER_SHARE = 0.5  # of an answer's letters in the asked language's script
+# what a question holds that asks for another language than its own
+ASKS = regex.compile(r"(?i)translat|transliterat|अनुवाद|अङ्ग्रेजी|अंग्रेजी|उल्था|रूपान्तर|roman")
 
 
 @dataclass(slots=True)
@@ -22,54 +43,186 @@ class RawInstruction:
     language: str  # "" where the row does not say
     rule: str = ""
     detail: str = ""
+    turns: list[str] = field(default_factory=list)  # after the first answer: asked and answered in turn
+    system: str = ""
+
+    def texts(self) -> list[str]:
+        """Every text of the row: instruction, input, output, system, then the turns."""
+        return [self.instruction, self.input, self.output, self.system, *self.turns]
+
+    def put(self, texts: Sequence[str]) -> None:
+        """Take in texts in the order of `texts`."""
+        self.instruction, self.input, self.output, self.system, *self.turns = texts
+
+    @property
+    def answers(self) -> list[str]:
+        """What is answered, turn by turn."""
+        return [self.output, *self.turns[1::2]]
 
 
 def read_instructions(item: InstructionInput) -> Iterator[RawInstruction]:
-    """Yield the rows of an input, at most `limit`; raise UserError for a missing file or column."""
-    yield from islice(_rows(item), item.limit)
+    """Yield the rows of an input after `skip`, at most `limit`; raise UserError for a missing file or column."""
+    stop = None if item.limit is None else item.skip + item.limit
+    yield from islice(_rows(item), item.skip, stop)
 
 
 def _rows(item: InstructionInput) -> Iterator[RawInstruction]:
     number = 0
     for path in input_paths(item.path):
-        rows = read_table(path, format_of(path), ("instruction", "output"), ("input", "language"))
-        for row in rows:
+        file_format = format_of(path)
+        shape, column = _shape_of(item, path, file_format)
+        if shape == "sharegpt":
+            columns: tuple[str, ...] = (column,)
+            optional: tuple[str, ...] = ("language", item.system_column)
+        else:
+            columns = (item.instruction_column, item.output_column)
+            optional = (item.input_column, "language", item.system_column)
+        for row in read_table(path, file_format, columns, optional):
             if row.rule:
                 yield RawInstruction(number, "", "", row.raw, "", row.rule, row.detail)
+            elif shape == "sharegpt":
+                yield _conversation(number, row, column, item)
             else:
-                values = row.values
-                language = values.get("language", "")
-                asked, given = values["instruction"], values.get("input", "")
-                yield RawInstruction(number, asked, given, values.get("output", ""), language)
+                yield _alpaca(number, row, item)
             number += 1
+
+
+def _shape_of(item: InstructionInput, path: Path, file_format: str) -> tuple[str, str]:
+    """Return (alpaca | sharegpt, the column of the conversation), looking at the first row that can be read."""
+    names = (item.conversation_column,) if item.conversation_column else CONVERSATIONS
+    if file_format == "txt":
+        raise UserError(f"{path}: a text file holds no instructions; give .jsonl, .json, .csv or .parquet")
+    if item.shape == "alpaca":
+        return "alpaca", ""
+    first = next((row for row in read_table(path, file_format, (), names) if not row.rule), None)
+    column = next((name for name in names if first and name in first.values), "")
+    if not column and item.shape == "sharegpt":
+        raise UserError(
+            f"{path}: no column {' or '.join(names)}; name the conversation's in `conversation_column`"
+        )
+    return ("sharegpt", column) if column else ("alpaca", "")
+
+
+def _alpaca(number: int, row: RawRow, item: InstructionInput) -> RawInstruction:
+    values = row.values
+    return RawInstruction(
+        number,
+        values[item.instruction_column],
+        values.get(item.input_column, ""),
+        values.get(item.output_column, ""),
+        values.get("language", "") or item.language or "",
+        system=values.get(item.system_column, ""),
+    )
+
+
+def _conversation(number: int, row: RawRow, column: str, item: InstructionInput) -> RawInstruction:
+    """Read a conversation: who spoke twice spoke once, an answer to nothing and a question without one are left out."""
+    text = row.values[column]
+    language = row.values.get("language", "") or item.language or ""
+    try:
+        said = [_message(message) for message in json.loads(text)]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        detail = f"{column}: not a list of messages with from and value, or role and content: {error}"
+        return RawInstruction(number, "", "", text, "", "bad_conversation", detail)
+    unknown = sorted({who for who, _ in said if who not in ROLES})
+    if unknown:
+        detail = f"{column}: nobody knows who '{unknown[0]}' is; known: {', '.join(ROLES)}"
+        return RawInstruction(number, "", "", text, "", "bad_conversation", detail)
+    spoken = [(ROLES[who], words.strip()) for who, words in said if words.strip()]
+    told = [row.values.get(item.system_column, ""), *(words for who, words in spoken if who == "system")]
+    turns: list[tuple[str, str]] = []
+    for who, words in spoken:
+        if who == "system":
+            continue
+        if turns and turns[-1][0] == who:
+            turns[-1] = who, f"{turns[-1][1]}\n{words}"
+        else:
+            turns.append((who, words))
+    if turns and turns[0][0] == "assistant":
+        del turns[0]
+    if len(turns) % 2:
+        del turns[-1]
+    if not turns:
+        detail = f"{column}: no question with its answer"
+        return RawInstruction(number, "", "", text, "", "no_answer", detail)
+    asked, answered, *more = (words for _, words in turns)
+    system = "\n".join(words for words in told if words)
+    return RawInstruction(number, asked, "", answered, language, turns=more, system=system)
+
+
+def _message(message: dict[str, Any]) -> tuple[str, str]:
+    who = next(message[key] for key in (*WHO, "") if key in message or not key)
+    said = next(message[key] for key in (*SAID, "") if key in message or not key)
+    return str(who).casefold(), said if isinstance(said, str) else "" if said is None else json.dumps(said)
 
 
 def expected_instructions(item: InstructionInput) -> int:
     """Return about how many rows an input will give, for the progress bar."""
-    total = sum(count_rows(path, format_of(path)) for path in input_paths(item.path))
-    return total if item.limit is None else min(total, item.limit)
+    total = sum(count_rows(path, format_of(path)) for path in input_paths(item.path)) - item.skip
+    return max(0, total if item.limit is None else min(total, item.limit))
 
 
-def judge_instruction(row: RawInstruction, languages: dict[str, Language]) -> tuple[str, str] | None:
+def judge_instruction(
+    row: RawInstruction, languages: dict[str, Language], check_answers: bool = False
+) -> tuple[str, str] | None:
     """Return (rule, detail) of the first rule that drops a normalised row, None to keep it.
 
-    A row about translation mixes languages, so it needs letters of its language's script somewhere, no more.
+    A row about translation mixes languages, so it needs letters of its language's script somewhere, no more. With
+    `check_answers` the answers must be in the language that is asked for.
     """
     for name, text in (("instruction", row.instruction), ("output", row.output)):
         if not text:
             return f"empty_{name}", f"the {name} is empty"
+    if not all(row.turns):
+        return "empty_turn", "a turn of the conversation is empty"
     if not match_key(row.instruction):
         return "empty_instruction", "the instruction holds no word"
     if row.language not in languages:
         known = " and ".join(languages)
         return "wrong_language", f"'{row.language or '?'}' is not one of the run's languages, {known}"
     language = languages[row.language]
-    if not any(in_script(text, language) for text in (row.instruction, row.input, row.output)):
+    if not any(in_script(text, language) for text in row.texts()):
         return "wrong_script", f"no letter is {language.script}, which {language.code} is written in"
+    return _judge_answers(row, language) if check_answers else None
+
+
+def _judge_answers(row: RawInstruction, language: Language) -> tuple[str, str] | None:
+    """Drop a row whose answer is in another language than the row's, unless its question asks for another one."""
+    asked = [" ".join((row.system, row.instruction, row.input)), *row.turns[::2]]
+    for question, answer in zip(asked, row.answers, strict=True):
+        words = prose(answer)
+        if len(LETTER.findall(words)) < LETTERS or asks_for_another(question, language):
+            continue
+        share = in_script(words, language)
+        if share < ANSWER_SHARE:
+            detail = (
+                f"{share:.2f} of the answer's letters are {language.script}; {language.code} was asked for"
+            )
+            return "answer_language", detail
+        verdict = identify(words, language)
+        if verdict.language != language.code:
+            return "answer_language", f"the answer {verdict.detail}"
     return None
 
 
+def asks_for_another(question: str, language: Language) -> bool:
+    """Whether a question speaks of translating or names a language other than its own."""
+    if ASKS.search(question):
+        return True
+    return any(name in question.casefold() for name in _other_names(language.code))
+
+
+def _other_names(code: str) -> list[str]:
+    others = [load(other) for other in available() if other != code]
+    return [name.casefold() for other in others for name in (other.name, other.native_name)]
+
+
 def guess_language(row: RawInstruction, target: Language, base: Language) -> str:
-    """Return the code that a row without language gets: the target where most letters are in its script."""
-    text = f"{row.instruction} {row.input} {row.output}"
+    """Return the code that a row without language gets: the target where most letters are in its script.
+
+    The question decides, so that an answer in another language shows; where it holds no letter of either, the row.
+    """
+    text = f"{row.instruction} {row.input}"
+    if not in_script(text, target) and not in_script(text, base):
+        text = row.output
     return target.code if in_script(text, target) >= in_script(text, base) else base.code

@@ -2,21 +2,29 @@
 
 Two witnesses are added up. py3langid knows letter sequences, but errs on single sentences and has no
 Maithili or Bhojpuri. Function words and attached endings are few, frequent, and differ between neighbors even
-where all the nouns are shared. A text without evidence counts as the expected language.
+where all the nouns are shared. A text without evidence counts as the expected language. Where the words alone
+decide, py3langid is not asked: its say is capped, and could not change the verdict.
+
+A GlotLID model file, where the user has one, takes the place of both for paragraphs of some length.
 """
 
+import math
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from typing import TYPE_CHECKING
 
-from anukul.languages import Language, load
-from anukul.text.words import script_share, words
+from anukul.languages import Language
+from anukul.text.glotlid import score
+from anukul.text.measure import Measure, measure, meter
+from anukul.text.words import script_share
 
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
 
-MIN_STEM = 2  # characters before an ending, so that a word is not its own ending
 LONGEST = 4000  # characters looked at; more change no verdict
+GLOTLID_WORDS = (
+    10  # fewer are left to the word lists: names and headlines mislead a model of letter sequences
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +34,7 @@ class Verdict:
     language: str
     margin: float  # evidence by which it leads the expected language; 0 when it is the expected language
     detail: str
+    score: float | None = None  # probability that GlotLID gives the expected language, where it was asked
 
 
 @cache
@@ -37,25 +46,11 @@ def _identifier(labels: tuple[str, ...]) -> "LanguageIdentifier":
     return identifier
 
 
-@lru_cache(maxsize=200_000)
-def _word_evidence(word: str, code: str) -> float:
-    """Return what one word says for a language: a function word, an ending, or nothing."""
-    language = load(code)
-    if word in language.function_words or word.lower() in language.function_words:
-        return language.thresholds.function_word_weight
-    for start in range(MIN_STEM, len(word)):
-        if word[start:] in language.suffixes:
-            return language.thresholds.suffix_weight
-    return 0.0
-
-
 def _log_ratios(text: str, language: Language) -> dict[str, float]:
     """Return {label: nats by which py3langid prefers it to `language`}, capped both ways; {} if it cannot say."""
     own = language.iso639_1
     if own is None or not language.identifier_rivals:
         return {}
-    import math
-
     cap = language.thresholds.identifier_cap
     ranked = dict(_identifier((own, *language.identifier_rivals)).rank(text))
     floor = 1e-9
@@ -66,31 +61,48 @@ def _log_ratios(text: str, language: Language) -> dict[str, float]:
     }
 
 
-def identify(text: str, language: Language) -> Verdict:
+def identify(
+    text: str, language: Language, model: str | None = None, known: Measure | None = None
+) -> Verdict:
     """Return the verdict on a text that is expected to be in `language`.
 
-    A rival is named only when it leads by more than the language's `margin`.
+    A rival is named only when it leads by more than the language's `margin`. `model` is a GlotLID file; `known` is
+    the text's measure where the caller has it.
     """
-    text = text[:LONGEST]
-    if not any(character.isalpha() for character in text):
+    if len(text) > LONGEST:
+        text, known = text[:LONGEST], None
+    known = known or measure(text, language)
+    if not known.letters:
         return Verdict(language.code, 0.0, "no letters")
-    found = words(text)
-    own = sum(_word_evidence(word, language.code) for word in found)
+    if model is not None and known.words >= GLOTLID_WORDS:
+        return _by_model(text, language, model)
+    own, *others = known.evidence
+    leads = {code: rival - own for code, rival in zip(language.confusables, others, strict=True)}
+    threshold, weight = language.thresholds.margin, language.thresholds.identifier_weight
+    most = weight * language.thresholds.identifier_cap
+    if max([*leads.values(), -own]) + most <= threshold:
+        return Verdict(language.code, 0.0, "its words decide")
     ratios = _log_ratios(text, language)
-    leads: dict[str, float] = {}
-    for code in language.confusables:
-        rival = load(code)
-        lead = sum(_word_evidence(word, code) for word in found) - own
-        leads[code] = lead + language.thresholds.identifier_weight * ratios.pop(rival.iso639_1 or "", 0.0)
+    for rival in meter(language.code).languages[1:]:
+        leads[rival.code] += weight * ratios.pop(rival.iso639_1 or "", 0.0)
     for label, ratio in ratios.items():
-        leads[f"py3langid:{label}"] = language.thresholds.identifier_weight * ratio - own
+        leads[f"py3langid:{label}"] = weight * ratio - own
     if not leads:
         return Verdict(language.code, 0.0, "no rivals")
     best = max(leads, key=lambda code: leads[code])
-    if leads[best] <= language.thresholds.margin:
+    if leads[best] <= threshold:
         return Verdict(language.code, 0.0, f"leads {best} by {-leads[best]:.1f}")
     detail = f"looks like {best}, not {language.code}: evidence {leads[best]:.1f} ahead"
     return Verdict(best, leads[best], detail)
+
+
+def _by_model(text: str, language: Language, model: str) -> Verdict:
+    label, best, own = score(text, language.code, model)
+    if label == language.code:
+        return Verdict(language.code, 0.0, f"GlotLID gives {label} {own:.2f}", own)
+    return Verdict(
+        label, best - own, f"looks like {label} ({best:.2f}), not {language.code} ({own:.2f})", own
+    )
 
 
 def in_script(text: str, language: Language) -> float:

@@ -4,19 +4,39 @@ Keys are for comparing only; the text itself keeps its joiners, dandas and digit
 """
 
 import unicodedata
+from functools import cache
 
 import regex
 import xxhash
 
-NOT_WORD = regex.compile(r"[^\p{L}\p{M}\p{N}]+")  # punctuation, danda and symbols; joiners are folded before
-JOINERS = str.maketrans("", "", "\u200b\u200c\u200d\u2060\ufeff\u00ad")
+KEY_WORD = regex.compile(
+    r"[\p{L}\p{M}\p{N}]+"
+)  # danda, punctuation and symbols part words; joiners are gone by then
+JOINERS = ("\u200d", "\u200c", "\u200b", "\u2060", "\ufeff", "\u00ad")
 DIGIT = regex.compile(r"\p{Nd}")
+OTHER_DIGIT = regex.compile(r"[^\P{Nd}0-9]")
 RUN_OF_DIGITS = regex.compile(r"\p{Nd}+")
+
+
+@cache
+def digits() -> dict[int, str]:
+    """Return what each decimal digit of Unicode but 0-9 is as 0-9, by code point; one that is not known stays."""
+    everything = "".join(map(chr, range(0x80, 0x20000)))
+    found = OTHER_DIGIT.findall(everything)
+    return {ord(digit): str(unicodedata.decimal(digit, digit)) for digit in found}
 
 
 def fold_digits(text: str) -> str:
     """Return `text` with the decimal digits of every script as 0-9, so that २०२४ and 2024 are one number."""
-    return DIGIT.sub(lambda match: str(unicodedata.decimal(match.group())), text)
+    return text.translate(digits()) if OTHER_DIGIT.search(text) else text
+
+
+def fold(text: str) -> str:
+    """Return `text` NFC, casefolded, joiners dropped; `match_key` folds digits and punctuation too."""
+    text = unicodedata.normalize("NFC", text).casefold()
+    for joiner in JOINERS:
+        text = text.replace(joiner, "")
+    return unicodedata.normalize("NFC", text)
 
 
 def match_key(text: str) -> str:
@@ -24,9 +44,7 @@ def match_key(text: str) -> str:
 
     The danda goes with the punctuation: it is written attached or spaced, and both are the same sentence.
     """
-    folded = unicodedata.normalize("NFC", text).casefold().translate(JOINERS)
-    folded = unicodedata.normalize("NFC", folded)
-    return " ".join(NOT_WORD.sub(" ", fold_digits(folded)).split())
+    return " ".join(KEY_WORD.findall(fold_digits(fold(text))))
 
 
 def hash_key(*texts: str) -> int:
@@ -34,6 +52,15 @@ def hash_key(*texts: str) -> int:
     return xxhash.xxh3_128_intdigest(
         "\n".join(match_key(text) for text in texts).encode("utf-8", "surrogatepass")
     )
+
+
+def pair_key(source: str, target: str, source_origin: str) -> int:
+    """Return what must be unique about a pair.
+
+    Beside a synthetic source only the organic target counts: another translation of it says nothing new in the language
+    to learn. Where both sides are organic, two human translations of one sentence are two pairs.
+    """
+    return hash_key(target) if source_origin == "synthetic" else hash_key(source, target)
 
 
 def numbers(text: str) -> list[str]:

@@ -2,9 +2,17 @@
 
 The rules run in order until none changes anything, so that normalising twice is normalising once: every rule
 but NFC can only shorten a text or leave its length, and NFC has nothing left to do the second time.
+
+What may go: tags, comments and scripts of HTML; control characters; invisible characters that mean nothing where they
+stand; white space beside white space; the second of two equal signs on one letter; of two characters that the
+spelling table writes as one, the second. No other letter, mark or digit.
+
+Most texts have nothing to repair. One scan for characters that are out of the ordinary, and a few for pairs, tell so
+(`settled`); then no rule runs. Each rule also has its own sign, without which it cannot change a text.
 """
 
 import html
+import re
 import unicodedata
 from collections.abc import Callable
 
@@ -41,9 +49,9 @@ BLOCK_TAG = regex.compile(
 TAG = regex.compile(rf"(?i)</?(?:{TAGS})(?:\s[^<>]*)?/?>")
 ENTITY = regex.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 
-SPACES = regex.compile(r"[^\S\n]+")
-LINE_BREAKS = regex.compile(r"(?:\r\n?|[\v\f\x85\u2028\u2029])")
-BLANK_LINES = regex.compile(r" ?\n[ \n]*")
+SPACES = re.compile(r"[^\S\n ][^\S\n]*| [^\S\n]+")  # all but one plain space
+LINE_BREAKS = re.compile(r"\r\n?|[\v\f\x85\u2028\u2029]")
+BLANK_LINES = re.compile(r" \n[ \n]*|\n[ \n]+")  # all but one plain line break
 
 # A vowel written as a letter and a sign, where Unicode gives it one letter: The Unicode Standard 16.0, section
 # 12.1, "Devanagari Vowel Letters". The last four are a vowel sign in two parts, as legacy-font converters leave it.
@@ -74,8 +82,31 @@ SPELLING = regex.compile("|".join(map(regex.escape, DEVANAGARI_SPELLINGS)))
 DOUBLED_SIGN = regex.compile(r"([\u0901\u0902\u093c\u0941-\u0943\u0947\u0948\u094d])\1+")
 
 
+# Signs: without a match the rule beside it changes nothing. `re` finds one of a set several times faster than `regex`.
+# Every pattern of ftfy 6.3's badness needs a character outside ASCII, quotes and dashes; a test tries all short texts
+# without one, and compares with ftfy's own `is_bad` on others.
+MOJIBAKE_SIGN = re.compile(
+    "[^\x00-\x7f\xa0\xa9\xab\xad\xae\xb4\xb7\xbb\u0500-\u06ff\u0900-\u1fff\u200b-\u2019\u201c\u201d\u2022\u2026\u2028-\u202e\u2060-\u2069"
+    "\u2122\u3000-\ud7ff]+"
+)
+NEAR_SIGN = 8  # characters: the longest of ftfy's patterns has six
+BADNESS = ftfy.badness.BADNESS_RE
+CONTROL_SIGN = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufff9-\ufffb\ufffe\uffff]")
+INVISIBLE_SIGN = re.compile("[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069]")
+ODD_SPACE = re.compile("[\t\v\f\r\x1c-\x1f\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
+# ASCII without & and <, Devanagari, line break, dashes, quotes, ellipsis, and the joiners, which are counted instead.
+ODD = re.compile("[^\n -%'-;=-~\u0900-\u097f\u200c\u200d\u2013\u2014\u2018\u2019\u201c\u201d\u2026]")
+# A vowel letter or sign before another sign: every entry of the spelling table but one, and little else.
+VOWEL_PAIR = re.compile("[\u0905\u0906\u0909\u090f\u093e\u0947\u0948][\u093e\u0941\u0945-\u094c]")
+REPH_I = "\u0930\u094d\u0907"
+DOUBLED_SIGN_SIGN = re.compile(r"([\u0901\u0902\u093c\u0941-\u0943\u0947\u0948\u094d])\1")
+
+
 def _mojibake(text: str) -> str:
-    return ftfy.fix_encoding(text) if ftfy.badness.is_bad(text) else text
+    for sign in MOJIBAKE_SIGN.finditer(text):
+        if BADNESS.search(text, max(0, sign.start() - NEAR_SIGN), sign.end() + NEAR_SIGN):
+            return str(ftfy.fix_encoding(text))
+    return text
 
 
 def _byte_order_mark(text: str) -> str:
@@ -99,14 +130,24 @@ def _html(text: str) -> str:
 
 
 def _control(text: str) -> str:
-    return CONTROL.sub("", text)
+    return CONTROL.sub("", text) if CONTROL_SIGN.search(text) else text
 
 
 def _zero_width(text: str) -> str:
+    if _joiners_stay(text) and not INVISIBLE_SIGN.search(text):
+        return text
     text = ZERO_WIDTH.sub("", text)
     if not RIGHT_TO_LEFT.search(text):
         text = DIRECTION.sub("", text)
     return JOINERS.sub(_joiner, text)
+
+
+def _joiners_stay(text: str) -> bool:
+    """Say whether every joiner stands after a Devanagari virama, where each one is kept."""
+    for joiner in ("\u200d", "\u200c"):
+        if joiner in text and text.count(joiner) != text.count("\u094d" + joiner):
+            return False
+    return True
 
 
 def _joiner(match: "regex.Match[str]") -> str:
@@ -122,14 +163,22 @@ def _joiner(match: "regex.Match[str]") -> str:
     return kept if JOINABLE.match(before) or JOINABLE.match(after) else ""
 
 
+def _spaces_pile_up(text: str) -> bool:
+    """Say whether a space or line break stands beside another."""
+    return "  " in text or ("\n" in text and ("\n\n" in text or " \n" in text or "\n " in text))
+
+
 def _white_space(text: str) -> str:
+    if not _spaces_pile_up(text) and not ODD_SPACE.search(text):
+        return text.strip()
     text = SPACES.sub(" ", LINE_BREAKS.sub("\n", text))
     return BLANK_LINES.sub("\n", text).strip()
 
 
 def _misspelling(text: str) -> str:
-    text = SPELLING.sub(lambda match: DEVANAGARI_SPELLINGS[match.group()], text)
-    return DOUBLED_SIGN.sub(r"\1", text)
+    if VOWEL_PAIR.search(text) or REPH_I in text:
+        text = SPELLING.sub(lambda match: DEVANAGARI_SPELLINGS[match.group()], text)
+    return DOUBLED_SIGN.sub(r"\1", text) if DOUBLED_SIGN_SIGN.search(text) else text
 
 
 RULES: dict[str, Callable[[str], str]] = {
@@ -144,12 +193,34 @@ RULES: dict[str, Callable[[str], str]] = {
 SCRIPT_RULES: dict[str, dict[str, Callable[[str], str]]] = {"Devanagari": {"misspelling": _misspelling}}
 
 
+def settled(text: str, script: str) -> bool:
+    """Say whether a text plainly has nothing for any rule; False where only the rules can tell."""
+    if not text:
+        return True
+    if ODD.search(text) or text[0] in " \n" or text[-1] in " \n":
+        return False
+    if _spaces_pile_up(text):
+        return False
+    if not _joiners_stay(text) or not unicodedata.is_normalized("NFC", text):
+        return False
+    if script != "Devanagari":
+        return True
+    return not (VOWEL_PAIR.search(text) or REPH_I in text or DOUBLED_SIGN_SIGN.search(text))
+
+
 def normalize(text: str, language: Language) -> tuple[str, list[str]]:
     """Return the normalised text and the names of the rules that changed it, in order; idempotent.
 
     Lines stay lines; runs of other white space become one space. The rules of a script run for its languages.
     """
-    rules = {**RULES, **SCRIPT_RULES.get(language.script, {})}
+    return normalize_script(text, language.script)
+
+
+def normalize_script(text: str, script: str) -> tuple[str, list[str]]:
+    """Do what `normalize` does, for a language of which only the script is known."""
+    if settled(text, script):
+        return text, []
+    rules = {**RULES, **SCRIPT_RULES.get(script, {})}
     changed: dict[str, None] = {}
     while True:
         before = text
@@ -158,5 +229,5 @@ def normalize(text: str, language: Language) -> tuple[str, list[str]]:
             if result != text:
                 changed[name] = None
                 text = result
-        if text == before:
+        if text == before or settled(text, script):
             return text, [name for name in rules if name in changed]

@@ -1,7 +1,8 @@
 """Split a paragraph into sentences by the enders of its language.
 
 The danda, `?` and `!` always end a sentence. A full stop ends one unless it stands in a number, after a known
-abbreviation, after an initial, or after the number of a list item.
+abbreviation, after an initial, or after the number of a list item. In scripts with capitals a small letter after a
+closing quotation mark goes on with the sentence; Devanagari has none, so there the mark ends one.
 """
 
 from functools import cache
@@ -15,7 +16,10 @@ LAST_WORD = regex.compile(r"[\p{L}\p{M}\p{N}\u200c\u200d.]+$")
 LIST_NUMBER = regex.compile(r"\s*\(?\p{Nd}{1,3}$")
 # One letter with its marks and conjuncts: र, प्र, J.
 INITIAL = regex.compile(r"(?:\p{L}\p{M}*(?:\u094d[\u200c\u200d]?\p{L}\p{M}*)*)$")
-SPACE = regex.compile(r"\s+")
+QUOTES = "\"'”’»"
+LOWER_CASE = regex.compile(
+    r"\s*\p{Ll}"
+)  # after a quotation, the sentence that quotes goes on: "Really?" he asked.
 
 
 @cache
@@ -36,6 +40,8 @@ def split_sentences(text: str, language: Language) -> list[str]:
         start = 0
         for match in pattern.finditer(line):
             if match.group()[0] == "." and _keeps_going(line, start, match, language):
+                continue
+            if match.group()[-1] in QUOTES and LOWER_CASE.match(line, match.end()):
                 continue
             sentence = line[start : match.end()].strip()
             if sentence:

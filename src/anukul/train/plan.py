@@ -11,6 +11,7 @@ import numpy as np
 
 from anukul.config import Stage, TrainSettings
 from anukul.errors import UserError
+from anukul.train.doses import mix
 from anukul.train.formats import Example, fit_to_context
 from anukul.train.packing import pack
 
@@ -23,6 +24,10 @@ class StagePlan:
     rows: list[list[int]]
     rows_per_step: int
     left_out: int  # prompts longer than the context
+
+    def used(self, steps: int) -> list[Example]:
+        """The examples of the first `steps` steps, each as often as it is read."""
+        return [self.examples[i] for step in range(steps) for row in self.step_rows(step) for i in row]
 
     @property
     def steps(self) -> int:
@@ -45,6 +50,7 @@ def plan_stage(
     settings = settings.of(stage)
     context, share = settings.context, settings.replay_share
     rng = np.random.default_rng([seed, zlib.crc32(stage.name.encode())])
+    own = mix(own, stage, context, seed)
     if stage.max_examples is not None and stage.max_examples < len(own):
         own = [own[i] for i in np.sort(rng.permutation(len(own))[: stage.max_examples])]
     fitting, left_out = fit_to_context(own, context)

@@ -14,7 +14,7 @@ from anukul.model.loaded import Loaded, pick_device
 from anukul.model.sharded import gather_once, make_mesh, shard
 from anukul.model.vocabulary import add_vocabulary
 from anukul.progress import say
-from anukul.rundir import Result, atomic_folder
+from anukul.rundir import Result, atomic_folder, write_json
 from anukul.train.checkpoint import checkpoints, read_cursor
 from anukul.train.data import language_texts, own_examples, replay_examples
 from anukul.train.distributed import Processes, begin_stage
@@ -23,6 +23,7 @@ from anukul.train.ledger import OUTPUTS, make_ledger
 from anukul.train.limits import within_limits, writing
 from anukul.train.loop import train_stage
 from anukul.train.plan import StagePlan, plan_stage
+from anukul.train.provenance import DATA, check_licenses, provenance
 from anukul.train.trackers import Trackers, open_trackers
 
 
@@ -43,6 +44,7 @@ def _run_stage(config: RunConfig, root: Path, index: int, processes: Processes) 
     assert settings is not None
     stage = settings.stages[index]
     folder = root / "train" / stage.name
+    check_licenses(config, root, stage)
     load = partial(_load_sharded, processes=processes) if processes.sharded else _load
     loaded = load(config, root, index)
 
@@ -70,6 +72,7 @@ def _run_stage(config: RunConfig, root: Path, index: int, processes: Processes) 
     def save() -> None:
         with writing(folder / "adapter"), atomic_folder(folder / "adapter") as temporary:
             save_adapter(loaded, temporary)
+            write_json(temporary / DATA, provenance(config, root, index, plan.used(end.steps)))
 
     processes.main_does(save)
     outputs = ["adapter", "metrics.jsonl", "audit.json"]
@@ -123,13 +126,16 @@ def count_rows(plan: StagePlan, steps: int) -> dict[str, int]:
 
     Tokens include BOS and end tokens.
     """
-    used = [plan.examples[i] for step in range(steps) for row in plan.step_rows(step) for i in row]
+    used = plan.used(steps)
     return {
         "steps": steps,
         "examples": len(used),
         "tokens": sum(len(example.ids) for example in used),
         "loss_tokens": sum(int(example.learnt[1:].sum()) for example in used),
         "replay_tokens": sum(len(example.ids) for example in used if example.replay),
+        "synthetic_tokens": sum(
+            len(example.ids) for example in used if example.origin == "synthetic" and not example.replay
+        ),
         "left_out": plan.left_out,
     }
 
@@ -139,7 +145,8 @@ def _announce(stage: Stage, settings: TrainSettings, plan: StagePlan, share: flo
     cells = len(plan.rows[: plan.steps * plan.rows_per_step]) * settings.context
     say(
         f"  {stage.name} ({stage.format}): {rows['examples']:,} examples, {rows['tokens']:,} tokens "
-        f"({rows['loss_tokens']:,} learnt, replay {rows['replay_tokens'] / max(1, rows['tokens']):.1%} of {share:.0%} "
+        f"({rows['loss_tokens']:,} learnt, synthetic {rows['synthetic_tokens'] / max(1, rows['tokens']):.1%}, "
+        f"replay {rows['replay_tokens'] / max(1, rows['tokens']):.1%} of {share:.0%} "
         f"asked, rows {rows['tokens'] / max(1, cells):.1%} full), {plan.steps:,} steps, {count:,} trainable parameters"
     )
     over = len(plan.rows) - plan.steps * plan.rows_per_step

@@ -14,8 +14,9 @@ from typing import Any
 
 from anukul import languages, progress
 from anukul.config import GenerationSettings, JudgeSettings, resolve
+from anukul.endpoint import Reply, read_reply
 from anukul.errors import UserError
-from anukul.evaluate.judge.client import WHERE, Client, Reply, check_client, read_reply
+from anukul.evaluate.judge.client import WHERE, Client, check_client
 from anukul.evaluate.judge.prompt import Question, ask_again, messages, parse
 from anukul.items.rows import read_jsonl
 from anukul.languages import Language

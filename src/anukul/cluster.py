@@ -1,0 +1,103 @@
+"""Work on Ray Data: the same function over numbered items, on this machine or a cluster, results in order."""
+
+import logging
+import pickle
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from anukul.errors import UserError
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+
+
+def mapped(
+    worker: Callable[[Given], Callable[[int], Made]],
+    given: Given,
+    items: int,
+    workers: int,
+    address: str | None = None,
+    gpus: int = 0,
+) -> Iterator[Made]:
+    """Yield what the workers make of item 0, 1 … `items` - 1, in this order.
+
+    `worker(given)` is called once in each of `workers` processes and gives the function that is called with items; both
+    must be picklable. `address` names a running cluster, else one of `workers` processors is started here and stopped
+    at the end. On several machines, files that workers read must lie on a file system that they share. Raises UserError
+    where Ray is missing, cannot be reached, or a worker fails for another reason than the death of its process, which
+    Ray makes good.
+    """
+    if items == 0:
+        return
+    try:
+        import ray
+        import ray.data
+        from ray.exceptions import RayError
+    except ImportError:
+        raise UserError("engine: ray needs Ray Data: pip install 'anukul[ray]'") from None
+    ours = not ray.is_initialized()
+    if ours:
+        _start(address, workers, gpus)
+    context = ray.data.DataContext.get_current()
+    before = (context.execution_options.preserve_order, context.enable_progress_bars)
+    context.execution_options.preserve_order = True
+    context.enable_progress_bars = False
+    try:
+        rows = ray.data.range(items, override_num_blocks=items).map_batches(
+            _Call,
+            fn_constructor_args=(worker, given),
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(size=min(workers, items)),
+            num_gpus=gpus,
+        )
+        for row in rows.iter_rows():
+            fault, made = pickle.loads(row["made"])
+            if fault is not None:
+                raise UserError(fault)
+            yield made
+    except RayError as error:
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        raise UserError(f"engine: ray: a worker failed: {lines[-1].strip() if lines else error!r}") from None
+    finally:
+        context.execution_options.preserve_order, context.enable_progress_bars = before
+        if ours:
+            ray.shutdown()
+
+
+class _Call:
+    """What Ray calls in a worker process: batches of one number in, of one pickled result out."""
+
+    def __init__(self, worker: Callable[[Any], Callable[[int], Any]], given: Any) -> None:
+        self.worker, self.given = worker, given
+        self.call: Callable[[int], Any] | None = None
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[bytes]]:
+        """Return the result of one item, or the user's error that it raised."""
+        (number,) = batch["id"]
+        try:
+            if self.call is None:
+                self.call = self.worker(self.given)
+            return {"made": [pickle.dumps((None, self.call(int(number))))]}
+        except UserError as error:
+            return {"made": [pickle.dumps((str(error), None))]}
+
+
+def _start(address: str | None, workers: int, gpus: int) -> None:
+    import ray
+
+    quiet: dict[str, Any] = {
+        "log_to_driver": False,
+        "include_dashboard": False,
+        "logging_level": logging.ERROR,
+    }
+    try:
+        if address is None:
+            # one processor more than workers: what hands out the items needs one too, or both wait for each other
+            ray.init(num_cpus=workers + 1, num_gpus=workers * gpus, **quiet)
+        else:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except Exception as error:  # a node that does not come up in time is a bare Exception
+        first = str(error).strip().partition("\n")[0]
+        raise UserError(
+            f"engine: ray: cannot start or reach Ray at {address or 'this machine'}: {first}"
+        ) from None
