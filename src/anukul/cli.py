@@ -149,10 +149,36 @@ def evaluate(
 
 @app.command()
 def probe(
-    config_file: ConfigFile, overrides: Override = None, run: RunFolder = None, redo: Redo = False
+    config_file: ConfigFile,
+    overrides: Override = None,
+    run: RunFolder = None,
+    redo: Redo = False,
+    sentence: Annotated[
+        str | None,
+        typer.Option(help="a case study: look at this sentence only, in a trained run", metavar="TEXT"),
+    ] = None,
+    query: Annotated[
+        str | None, typer.Option(help="its word that attends, the later one", metavar="WORD")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(help="the earlier word; WORD#2 for the second of equal ones", metavar="WORD")
+    ] = None,
+    head: Annotated[
+        str | None,
+        typer.Option(help="the head shown as arcs; default: that which changed most", metavar="L.H"),
+    ] = None,
 ) -> None:
-    """Find the attention heads that resolve the grammar."""
-    _one_step("probe", config_file, overrides, run, redo)
+    """Find the attention heads that resolve the grammar; with --sentence, show one sentence."""
+    from anukul import casestudies
+
+    asked = casestudies.asked_case(sentence, query, key, head)
+    if asked is None:
+        _one_step("probe", config_file, overrides, run, redo)
+        return
+    if redo:
+        raise UserError("--sentence and --redo do not go together: a case study discards nothing")
+    config, root = prepare(config_file, overrides, run)
+    typer.echo(casestudies.run_case(config, root, *asked))
 
 
 @app.command()

@@ -9,8 +9,9 @@ import pytest
 
 from anukul.report import summary, verdicts
 from anukul.report.changes import clearest
-from anukul.report.data import Choice, Finding, Measure, Score
+from anukul.report.data import Measure, Score
 from anukul.report.load import load_run
+from anukul.report.probedata import Choice, Finding
 
 NONE = Measure()
 
