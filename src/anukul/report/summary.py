@@ -7,11 +7,11 @@ from anukul.report.format import count, interval, listing, percent, plural
 from anukul.report.verdicts import (
     Word,
     certain_of,
-    chance_note,
     doubt,
     doubtful,
     everything_at_chance,
     head_verdict,
+    notes,
     reads,
     verdict,
     verdict_of,
@@ -62,7 +62,7 @@ def sentence(score: Score, data: RunData, what: str) -> Claim:
     """Return `Base X [..], adapted Y [..]; difference D [..], n = N.` with the verdict that follows."""
     share = not score.lower_is_better
     unit = " points" if share else ""
-    note = chance_note(score)
+    note = notes(score)
     text = (
         f"Base {interval(score.base, share)}, adapted {interval(score.adapted, share)}; difference "
         f"{interval(score.difference, share, signed=True)}{unit}, n = {count(score.n)}"
