@@ -296,7 +296,9 @@ class StepFolder:
         marker = self.path / "done.json"
         if not marker.exists():
             command = self.step.partition("/")[0]  # a stage is trained by `anukul train`
-            raise UserError(f"{self.path}: step '{self.step}' is not done; run `anukul {command} run.yaml` first")
+            raise UserError(
+                f"{self.path}: step '{self.step}' is not done; run `anukul {command} run.yaml` first"
+            )
         return dict(read_json(marker)["outputs"])
 
 
