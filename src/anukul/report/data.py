@@ -66,6 +66,7 @@ class Score:
     gain_q: float | None = None
     clusters: int | None = None  # passages or subjects that the items belong to
     seed: int | None = None  # of a row of one seed; None where the seeds are pooled
+    one_answer: tuple[str, ...] = ()  # models that give the same choice to every item
 
     @property
     def lower_is_better(self) -> bool:

@@ -8,10 +8,10 @@ from anukul.report.format import count, interval, listing, percent, plural
 from anukul.report.headsummary import heads
 from anukul.report.verdicts import (
     Word,
-    chance_note,
     doubt,
     doubtful,
     everything_at_chance,
+    notes,
     verdict,
     verdict_of,
 )
@@ -41,7 +41,7 @@ def sentence(score: Score, data: RunData, what: str) -> Claim:
     """Return `Base X [..], adapted Y [..]; difference D [..], n = N.` with the verdict that follows."""
     share = not score.lower_is_better
     unit = " points" if share else ""
-    note = chance_note(score)
+    note = notes(score)
     text = (
         f"Base {interval(score.base, share)}, adapted {interval(score.adapted, share)}; difference "
         f"{interval(score.difference, share, signed=True)}{unit}, n = {count(score.n)}"

@@ -49,6 +49,13 @@ def chance_note(score: Score) -> str:
     return ", ".join(f"{name} {note}" for name, note in notes.items())
 
 
+def notes(score: Score) -> str:
+    """Return what takes weight from a verdict: a model that guesses, or that gives one answer to all."""
+    who = "both models give" if len(score.one_answer) == 2 else f"{''.join(score.one_answer)} gives"
+    alike = f"{who} the same choice to every item" if score.one_answer else ""
+    return " · ".join(filter(None, (chance_note(score), alike)))
+
+
 def everything_at_chance(scores: list[Score]) -> bool:
     """Return whether both models are at chance on every row (and there is at least one)."""
     return bool(scores) and all(chance_note(score) == "both at chance" for score in scores)
