@@ -303,10 +303,7 @@ def main() -> None:
         folder = Path(name)
         make_model(folder)
         for data, count in (("sentences", options.sentences), ("long", options.long)):
-            reports = {
-                engine: start(options, folder, engine, data, count)
-                for engine in ("anukul", *PEERS)
-            }
+            reports = {engine: start(options, folder, engine, data, count) for engine in ("anukul", *PEERS)}
             ours = reports["anukul"]
             print(f"{data}: {ours['texts']:,} texts, {ours['tokens']:,} tokens, {ours['arcs']:,} arcs")
             for peer in PEERS:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 ANUKUL = [sys.executable, "-m", "anukul.cli"]
+CASE = ("--sentence", "a b", "--query", "b", "--key", "a")
+BACKWARDS = ("--sentence", "a b", "--query", "a", "--key", "b")
 
 
 def anukul(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -33,6 +35,11 @@ def test_help_is_fast() -> None:
         (("run", "missing.yaml"), "corpus.inputs.0.path: nothing.txt: no such file"),
         (("run", "missing.yaml", "--redo", "corpsu"), "'corpsu' is no step"),
         (("probe", "missing.yaml", "-s", "corpus=null"), "no section for probe"),
+        (("probe", "missing.yaml", "--sentence", "a b", "--query", "b"), "--key is missing"),
+        (("probe", "missing.yaml", *CASE, "--head", "x"), "'x' is not LAYER.HEAD, such as 2.4"),
+        (("probe", "missing.yaml", *CASE, "--redo"), "--sentence and --redo do not go together"),
+        (("probe", "missing.yaml", "-s", "corpus=null", *CASE), "no `train` section"),
+        (("probe", "missing.yaml", "-s", "corpus=null", *BACKWARDS), "a decoder sees only backwards"),
         (("plan", "missing.yaml"), "plan: the config has no train section"),
     ],
 )

@@ -106,7 +106,9 @@ def corpus(
     redo: Redo = False,
     estimate: Annotated[
         Path | None,
-        typer.Option(help="only print thresholds of quality that this trusted text proposes", metavar="SAMPLE"),
+        typer.Option(
+            help="only print thresholds of quality that this trusted text proposes", metavar="SAMPLE"
+        ),
     ] = None,
     language: Annotated[
         str | None, typer.Option(help="with --estimate: FLORES-200 code; default: that of RUN.YAML")
@@ -118,7 +120,9 @@ def corpus(
         _estimate(estimate, config_file, overrides, language, quantile)
         return
     if language is not None or quantile != 0.995:
-        raise UserError("--language and --quantile go with --estimate; a run's language stands in its run.yaml")
+        raise UserError(
+            "--language and --quantile go with --estimate; a run's language stands in its run.yaml"
+        )
     if config_file is None:
         raise UserError("corpus: name the run.yaml, or a trusted text with --estimate")
     _one_step("corpus", config_file, overrides, run, redo)
@@ -195,10 +199,36 @@ def evaluate(
 
 @app.command()
 def probe(
-    config_file: ConfigFile, overrides: Override = None, run: RunFolder = None, redo: Redo = False
+    config_file: ConfigFile,
+    overrides: Override = None,
+    run: RunFolder = None,
+    redo: Redo = False,
+    sentence: Annotated[
+        str | None,
+        typer.Option(help="a case study: look at this sentence only, in a trained run", metavar="TEXT"),
+    ] = None,
+    query: Annotated[
+        str | None, typer.Option(help="its word that attends, the later one", metavar="WORD")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(help="the earlier word; WORD#2 for the second of equal ones", metavar="WORD")
+    ] = None,
+    head: Annotated[
+        str | None,
+        typer.Option(help="the head shown as arcs; default: that which changed most", metavar="L.H"),
+    ] = None,
 ) -> None:
-    """Find the attention heads that resolve the grammar."""
-    _one_step("probe", config_file, overrides, run, redo)
+    """Find the attention heads that resolve the grammar; with --sentence, show one sentence."""
+    from anukul import casestudies
+
+    asked = casestudies.asked_case(sentence, query, key, head)
+    if asked is None:
+        _one_step("probe", config_file, overrides, run, redo)
+        return
+    if redo:
+        raise UserError("--sentence and --redo do not go together: a case study discards nothing")
+    config, root = prepare(config_file, overrides, run)
+    typer.echo(casestudies.run_case(config, root, *asked))
 
 
 @app.command()

@@ -433,6 +433,8 @@ def _report_inputs(config: RunConfig, root: Path) -> dict[str, str]:
         raise UserError(
             f"{root}: no step is done yet, there is nothing to report; `anukul run` does all steps"
         )
+    for case in sorted(root.glob("probe/cases/*/case.json")):  # asked for by hand, of no step
+        hashes[f"probe/cases/{case.parent.name}"] = hash_path(case)
     for folder in config.report.compare:
         scores = resolve(folder) / "evaluate" / "scores.json"
         if not scores.exists():

@@ -30,7 +30,7 @@ class Document:
 
 @dataclass(slots=True)
 class Duplicate:
-    """One document of a cluster of duplicates, in corpus/clusters.parquet: the first is kept, the others are dropped."""
+    """A document of a cluster of duplicates, in corpus/clusters.parquet: the first is kept, the others are dropped."""
 
     cluster: str  # "<input>:<row>" of the document that is kept, which is here too, with its id
     id: str
@@ -67,7 +67,9 @@ class Pair:
     license: str
     translator_license: str = ""
     score: float | None = None  # log-probability per token that a model gives one side for the other, nats
-    round_trip: float | None = None  # chrF of the target side with its way to the base language and back, 0 to 100
+    round_trip: float | None = (
+        None  # chrF of the target side with its way to the base language and back, 0 to 100
+    )
 
 
 @dataclass(slots=True)
@@ -83,7 +85,7 @@ class PairSample:
 
 @dataclass(slots=True)
 class Instruction:
-    """A question with its answer in synth/instructions.parquet, and what was said after it where it is a conversation."""
+    """A question and its answer in synth/instructions.parquet, and what was said after it in a conversation."""
 
     id: str
     instruction: str

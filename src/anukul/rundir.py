@@ -296,8 +296,9 @@ class StepFolder:
         """Return {output name: sha256} from done.json; raise UserError when the step is not done."""
         marker = self.path / "done.json"
         if not marker.exists():
+            command = self.step.partition("/")[0]  # a stage is trained by `anukul train`
             raise UserError(
-                f"{self.path}: step '{self.step}' is not done; run `anukul {self.step} run.yaml` first"
+                f"{self.path}: step '{self.step}' is not done; run `anukul {command} run.yaml` first"
             )
         return dict(read_json(marker)["outputs"])
 

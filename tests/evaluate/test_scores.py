@@ -66,6 +66,22 @@ def test_equal_models_differ_by_exactly_nothing() -> None:
     assert score["p"] == 1.0
 
 
+def test_a_model_that_gives_one_choice_to_all_is_named() -> None:
+    golds = [number % 3 for number in range(24)]
+
+    def given(model: str, choice: int | None) -> list[Item]:
+        rows = answers(model, "".join(str(int(gold == choice)) for gold in golds))
+        chosen = [gold if choice is None else choice for gold in golds]
+        return [replace(row, gold=g, prediction=c) for row, g, c in zip(rows, golds, chosen, strict=True)]
+
+    (score,) = make_scores([*given("base", 1), *given("adapted", None)], METHOD).scores
+    assert score["one_answer"] == ["base"]
+    (score,) = make_scores([*given("base", 1), *given("adapted", 2)], METHOD).scores
+    assert score["one_answer"] == ["base", "adapted"]
+    alike = [replace(row, gold=0) for row in [*given("base", 1), *given("adapted", 1)]]
+    assert make_scores(alike, METHOD).scores[0]["one_answer"] == []
+
+
 def test_shots_increases_and_retention() -> None:
     items = [
         *answers("base", "1000"),

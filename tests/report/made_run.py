@@ -7,24 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from made_probe import RELATIONS, WORDS, make_probe
 
 from anukul.config import RunConfig
-from anukul.records import Document, Dropped, Flip, HeadScore, Instruction, Pair, write_rows
+from anukul.records import Document, Dropped, Flip, Instruction, Pair, write_rows
 from anukul.rundir import Result, write_json
 
+__all__ = ("RELATIONS", "WORDS")
 SCRIPT = "<script>alert('corpus')</script> & <b>bold</b>"
 STAGES = ("translation", "bilingual", "instruct")
 TASKS = (("arc-easy", "eng_Latn", "forgetting", 0.25), ("piqa", "eng_Latn", "forgetting", 0.5))
 TARGET_TASKS = (("belebele-ne", "npi_Deva", "target", 0.25), ("world-ne", "npi_Deva", "target", 0.25))
 SHOTS = (0, 1, 2, 4)
-RELATIONS = (
-    ("nsubj", "dependent"),
-    ("nsubj", "head"),
-    ("obj", "head"),
-    ("case", "dependent"),
-    ("amod", "head"),
-)
-WORDS = ("विद्यार्थीले", "क्षेत्रमा", "नयाँ", "किताब", "पढ्यो", "।")
 
 
 @dataclass(frozen=True)
@@ -93,7 +87,8 @@ def make_run(
     for index, name in enumerate(STAGES):
         make_stage(root, name, index, rng)
     make_evaluation(root, rng, chance_only)
-    make_probe(root, rng, layers, heads)
+    outputs = make_probe(root / "probe", rng, layers, heads)
+    done(root / "probe", outputs, {"sentences": 118, "arcs": 2000}, 75.0)
     return made
 
 
@@ -358,79 +353,3 @@ def make_flips() -> list[Flip]:
                 )
             )  # fmt: skip
     return flips
-
-
-def make_probe(root: Path, rng: np.random.Generator, layers: int, heads: int) -> None:
-    folder = root / "probe"
-    rows, entries = [], []
-    for place, (relation, direction) in enumerate(RELATIONS):
-        n, baseline, offset = 400 - 60 * place, 0.31 + 0.03 * place, -1 - place % 3
-        base = rng.beta(1.4, 7, (layers, heads))
-        adapted = np.clip(base + 0.04 * rng.normal(size=base.shape), 0, 1)
-        base[layers // 2, place % heads], adapted[layers // 2, place % heads] = (
-            0.44,
-            0.44 + 0.07 * (place - 1),
-        )
-        for model, table in (("base", base), ("adapted", adapted)):
-            for half in ("selection", "report", "all"):
-                for layer, head in np.ndindex(*table.shape):
-                    value = float(table[layer, head])
-                    row = HeadScore(
-                        model, relation, direction, half, layer, head, value, value * 0.7, n, baseline, offset,
-                        max(0.0, value - 0.05), min(1.0, value + 0.05),
-                    )  # fmt: skip
-                    rows.append(row)
-        entry: dict[str, Any] = {
-            "relation": relation,
-            "direction": direction,
-            "n_selection": n,
-            "n_report": n,
-        }
-        entry |= {"sentences_selection": 60, "sentences_report": 58, "uniform": 0.18}
-        entry["baseline"] = {"offset": offset, "accuracy_selection": baseline, "accuracy": baseline}
-        for model, table in (("base", base), ("adapted", adapted)):
-            layer, head = (int(i) for i in np.unravel_index(int(table.argmax()), table.shape))
-            value, change = float(table[layer, head]), float(adapted[layer, head] - base[layer, head])
-            entry[model] = {"layer": layer, "head": head, "accuracy_selection": value, "accuracy": value}
-            entry[model] |= {
-                "low": value - 0.05,
-                "high": value + 0.05,
-                "mass": value * 0.7,
-                "p": 0.001,
-                "q": 0.004,
-            }
-            over = {"difference": value - baseline, "difference_low": value - baseline - 0.06}
-            entry[model] |= over | {"difference_high": value - baseline + 0.06}
-            entry[model]["change"] = {"accuracy": change, "low": change - 0.05, "high": change + 0.05}
-        entries.append(entry)
-    write_rows(folder / "heads.parquet", rows, HeadScore)
-    sink = {name: rng.uniform(0.4, 0.9, (layers, heads)).tolist() for name in ("base", "adapted")}
-    selected = {"treebank": "ne.conllu", "language": "npi_Deva", "sentences": {"report": 58, "selection": 60}}
-    rare = [{"relation": "iobj", "direction": "head", "n": 4, "reason": "fewer than 20 arcs"}]
-    write_json(folder / "selected.json", {**selected, "relations": entries, "too_rare": rare, "sink": sink})
-    write_json(folder / "case.json", make_case(rng, layers, heads))
-    done(
-        folder,
-        ["heads.parquet", "heads.csv", "selected.json", "case.json"],
-        {"sentences": 118, "arcs": 2000},
-        75.0,
-    )
-
-
-def make_case(rng: np.random.Generator, layers: int, heads: int) -> dict[str, Any]:
-    size, spot = len(WORDS), (min(3, layers - 1), min(2, heads - 1))
-    case: dict[str, Any] = {
-        "sentence": " ".join(WORDS),
-        "words": list(WORDS),
-        "query": 4,
-        "key": 0,
-        "swapped": False,
-    }
-    for name in ("base", "adapted"):
-        attention = rng.beta(1, 9, (layers, heads))
-        attention[spot] = 0.08 if name == "base" else 0.57
-        words = np.tril(rng.dirichlet(np.full(size, 0.6), size) * 0.5, -1)
-        words[4, 0] = attention[spot]
-        case[name] = {"attention": attention.tolist(), "share": attention.tolist()}
-        case[name] |= {"map": words.tolist(), "sink": rng.uniform(0.1, 0.4, size).tolist()}
-    return {**case, "head": {"layer": spot[0], "head": spot[1], "change": 0.49}}

@@ -62,9 +62,11 @@ def measured(root: Path) -> RunConfig:
     ]
     write_json(root / "synth" / "stats.json", synth)
     saw = [
-        {"source": "parallel", "origin": "synthetic", "direction": "to_target", "examples": 9, "tokens": 800, "loss_tokens": 500, "share": 0.8},
-        {"source": "stories", "origin": "replay", "direction": "", "examples": 3, "tokens": 200, "loss_tokens": 200, "share": 0.2},
-    ]  # fmt: skip
+        {"source": "parallel", "origin": "synthetic", "direction": "to_target"}
+        | {"examples": 9, "tokens": 800, "loss_tokens": 500, "share": 0.8},
+        {"source": "stories", "origin": "replay", "direction": ""}
+        | {"examples": 3, "tokens": 200, "loss_tokens": 200, "share": 0.2},
+    ]
     write_json(
         root / "train" / "translation" / "adapter" / "data.json",
         {"stages": [{"stage": "translation", "format": "translation", "files": {}, "saw": saw}]},

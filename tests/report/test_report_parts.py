@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from made_run import Made
 from PIL import Image
 
-from anukul.report import arcs, card, figures, fonts, format, palette, svg
+from anukul.report import arcs, card, fonts, format, headfigures, palette, svg
 from anukul.report.data import Measure
 from anukul.report.load import load_run
 
@@ -159,8 +159,9 @@ def test_markdown_is_escaped() -> None:
 def test_figures_are_pictures(made: Made) -> None:
     names = [name for name in made.result.outputs if name.startswith("figures/")]
     stems = {Path(name).stem for name in names}
-    assert stems == {"training_loss", "changes", "shots", "case_study"} | {
-        f"heads_{relation}_{direction}" for relation, direction in made_run.RELATIONS
+    named = {"training_loss", "changes", "shots", "case_study_arcs", "case_study_heads", "knockout"}
+    assert stems == named | {
+        f"heads_{relation}_{direction}" for relation, direction in (*made_run.RELATIONS, ("nsubj", "both"))
     }
     for name in names:
         data = (made.root / "report" / name).read_bytes()
@@ -184,7 +185,7 @@ def test_words_that_no_font_has_are_numbered(tmp_path: Path, monkeypatch: pytest
     assert fonts.families_for("".join(made_run.WORDS)) is None
     data = load_run(made_run.make_run(tmp_path, layers=2, heads=2), tmp_path)
     assert data.probe and data.probe.case
-    figure, caption = figures.case_figure(data.probe.case)
+    figure, caption = headfigures.case_arcs(data.probe.case)
     assert "Words are shown by number" in caption
     shown = {text.get_text() for axes in figure.axes for text in axes.texts}
     assert {"1", "2", "3", "4", "5", "6"} <= shown and not shown & set(made_run.WORDS)

@@ -9,8 +9,9 @@ import pytest
 
 from anukul.report import summary, verdicts
 from anukul.report.changes import clearest
-from anukul.report.data import Choice, Finding, Measure, Score
+from anukul.report.data import Measure, Score
 from anukul.report.load import load_run
+from anukul.report.probedata import Choice, Finding
 
 NONE = Measure()
 
@@ -64,6 +65,22 @@ def test_chance(base: tuple[float, float], adapted: tuple[float, float], note: s
     assert verdicts.chance_note(row) == note
     assert verdicts.everything_at_chance([row]) == (note == "both at chance")
     assert verdicts.chance_note(score(Measure(), *measures, chance=None)) == ""
+
+
+@pytest.mark.parametrize(
+    ("models", "note"),
+    [
+        ((), ""),
+        (("adapted",), "adapted gives the same choice to every item"),
+        (("base", "adapted"), "both models give the same choice to every item"),
+    ],
+)
+def test_one_answer_to_all_takes_weight_from_a_verdict(models: tuple[str, ...], note: str) -> None:
+    above = Measure(0.4, 0.3, 0.5)
+    assert verdicts.notes(score(Measure(0.1, 0.0, 0.2), above, above, one_answer=models)) == note
+    below = Measure(0.25, 0.2, 0.3)
+    both = verdicts.notes(score(Measure(), below, below, one_answer=models))
+    assert both == " · ".join(filter(None, ("both at chance", note)))
 
 
 def test_nothing_is_not_everything_at_chance() -> None:

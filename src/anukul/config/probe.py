@@ -81,6 +81,10 @@ class ProbeSettings(Section):
     )
     pairs: tuple[PairSettings, ...] = Field((), description="minimal pairs, scored with base and adapted")
     knockout: KnockoutSettings | None = None
+    mean_of_pieces: bool = Field(
+        False,
+        description="a check: findings anew with words read as the mean of their pieces, not the last; two passes more",
+    )
     case_study: CaseStudy | None = None
 
     def held_out(self, evaluate: EvaluateSettings | None) -> tuple[HeldOutText, ...]:

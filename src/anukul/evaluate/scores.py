@@ -12,6 +12,7 @@ from anukul.records import Item
 
 SCHEMA = 2
 ALL = "all"
+MIN_ONE_ANSWER = 20  # items; fewer may be answered alike by luck
 # A family is corrected on its own (Benjamini & Hochberg 1995): each answers one question of the reader, who is told
 # these words and the number of tests beside every q.
 FAMILIES = {
@@ -153,10 +154,22 @@ def _score_part(
     head |= {"split": split, "phenomenon": phenomenon, "shots": shots}
     if kind == "bits_per_byte":
         return [{**head, **_row("bits_per_byte", _pair(items, _bits), method)}]
-    rows = [{**head, **_row("accuracy", _pair(items, _correct), method)}]
+    rows = [{**head, **_row("accuracy", _pair(items, _correct), method), "one_answer": _one_answer(items)}]
     if not any(math.isnan(item.correct_norm) for item in items):
         rows.append({**head, **_row("accuracy_norm", _pair(items, lambda item: item.correct_norm), method)})
     return rows
+
+
+def _one_answer(items: list[Item]) -> list[str]:
+    """Return the models that give the same choice to every item, though the right one is not always the same.
+
+    Its accuracy is then how often that choice is right, and no skill.
+    """
+    models: dict[str, set[int]] = {}
+    for item in items:
+        models.setdefault(item.model, set()).add(item.prediction)
+    varied = len({item.gold for item in items}) > 1 and len({item.item for item in items}) >= MIN_ONE_ANSWER
+    return [model for model, given in models.items() if varied and len(given) == 1]
 
 
 def _bits(item: Item) -> float:

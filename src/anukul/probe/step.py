@@ -16,6 +16,7 @@ from anukul.probe.experiment import asked_of, knock_out
 from anukul.probe.heads import Group, groups_of
 from anukul.probe.pairs import load_sets, run_pairs
 from anukul.probe.passes import gather, model_names, run_passes
+from anukul.probe.pieces import FILE, check_pieces
 from anukul.probe.prepare import Work, batches_of, prepare, table_of
 from anukul.probe.results import FILES, Seen, write_results
 from anukul.probe.treebank import Sentence, arcs_of, read_treebank
@@ -49,6 +50,8 @@ def run(config: RunConfig, root: Path) -> Result:
             write_json(folder / "case.json", case.study(loaded, settings.case_study))
     selected, counts = _probe(config, settings, sentences, loaded, folder)
     rows |= counts
+    if settings.mean_of_pieces:
+        outputs.append(FILE)
     if sets:
         scored = run_pairs(loaded, sets, folder, config.seed)
         outputs += scored.outputs
@@ -75,10 +78,12 @@ def _probe(
     seen = {name: gather(work.items, batches, parts, name) for name in names}
     models = {name: scores for name, (scores, _) in seen.items()}
     sink = {name: values for name, (_, values) in seen.items()}
-    selected, count = write_results(
-        settings, folder, Seen(table, groups, rare, models, sink), work, config.seed
-    )
+    whole = Seen(table, groups, rare, models, sink)
+    selected, count = write_results(settings, folder, whole, work, config.seed)
     _say_found(selected)
+    if settings.mean_of_pieces:
+        checked = check_pieces(settings, loaded, work, batches, parts, whole, selected, config.seed)
+        write_json(folder / FILE, checked)
     return selected, {"sentences": len(work.items), "arcs": len(table.arcs), "heads": count}
 
 

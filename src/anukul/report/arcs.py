@@ -4,8 +4,8 @@ import unicodedata
 
 from markupsafe import Markup
 
-from anukul.report.data import Case, CaseModel
 from anukul.report.format import percent
+from anukul.report.probedata import Case, CaseModel
 from anukul.report.svg import picture, tag
 
 FAINT = 0.06  # attention below this is not drawn

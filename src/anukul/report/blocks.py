@@ -35,10 +35,10 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Prose:
-    """A paragraph; `style` is plain, term (explains a word), note or warning."""
+    """A paragraph; `style` is plain, term (explains a word), note, warning or heading."""
 
     text: str
-    style: Literal["plain", "term", "note", "warning"] = "plain"
+    style: Literal["plain", "term", "note", "warning", "heading"] = "plain"
     block: str = "prose"
 
 
@@ -71,6 +71,7 @@ class Explorer:
     data: dict[str, object]
     line: str
     source: str
+    legend: tuple[tuple[str, str], ...] = ()
     block: str = "explorer"
 
 

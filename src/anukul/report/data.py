@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anukul.config import RunConfig
-from anukul.records import Dropped, Flip, HeadScore
+from anukul.records import Dropped, Flip
 
 if TYPE_CHECKING:
     from anukul.report.loadgeneration import GenerationData
+    from anukul.report.probedata import Case, Probe
 
 STEPS = ("corpus", "synth", "train", "evaluate", "probe")
 
@@ -65,6 +66,7 @@ class Score:
     gain_q: float | None = None
     clusters: int | None = None  # passages or subjects that the items belong to
     seed: int | None = None  # of a row of one seed; None where the seeds are pooled
+    one_answer: tuple[str, ...] = ()  # models that give the same choice to every item
 
     @property
     def lower_is_better(self) -> bool:
@@ -179,95 +181,6 @@ class Holding:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """One model's best head for a relation: chosen on one half of the sentences, measured on the other."""
-
-    where: str
-    layer: int
-    head: int
-    accuracy: Measure
-    mass: float | None
-    over_offset: Measure  # accuracy minus the best fixed offset's, on the same arcs
-    q: float | None  # false discovery rate of `over_offset` over all relations
-    change: Measure  # of this same head: adapted minus base
-    sink: float | None = None  # mean attention on the first token
-
-    @property
-    def name(self) -> str:
-        """Layer and head, both counted from 0, as in `L3·H5`."""
-        return f"L{self.layer}·H{self.head}"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One relation in one direction: the best head of base and adapted against the best fixed offset."""
-
-    where: str
-    relation: str
-    direction: str
-    n: int
-    sentences: int | None
-    base: Choice
-    adapted: Choice
-    baseline: float | None
-    offset: int | None
-    uniform: float | None
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Relation and direction."""
-        return self.relation, self.direction
-
-    @property
-    def title(self) -> str:
-        """The relation, and which end of the arc stands later and attends."""
-        return f"{self.relation}, {self.direction} attends"
-
-
-@dataclass(frozen=True, slots=True)
-class CaseModel:
-    """What one model does in the case study."""
-
-    attention: tuple[tuple[float, ...], ...]  # [layers][heads], from query to key
-    share: tuple[tuple[float, ...], ...]  # the same, first token and self left out
-    words: tuple[tuple[float, ...], ...]  # [words][words] of the head that changed most; rows attend
-    sink: tuple[float, ...]  # [words], attention on the first token
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One sentence: what every head of both models puts on the key word from the query word."""
-
-    sentence: str
-    words: tuple[str, ...]
-    query: int
-    key: int
-    swapped: bool
-    layer: int
-    head: int
-    change: float | None
-    base: CaseModel
-    adapted: CaseModel
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """probe/ as a whole; `scores` holds the rows of the report half only."""
-
-    layers: int
-    heads: int
-    scores: dict[tuple[str, str], tuple[HeadScore, ...]]  # by relation and direction
-    findings: tuple[Finding, ...]
-    case: Case | None
-    rare: tuple[str, ...] = ()
-    treebank: str = ""
-    language: str = ""
-    sentences: dict[str, Any] = field(default_factory=dict)
-    sink_base: float | None = None
-    sink_adapted: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Variant:
     """Another run whose scores are shown beside this one's; `problem` says why it cannot be."""
 
@@ -292,12 +205,14 @@ class RunData:
     holdings: tuple[Holding, ...]
     stages: tuple[StageLog, ...]
     evaluation: Evaluation | None
-    probe: Probe | None
+    probe: "Probe | None"
     variants: tuple[Variant, ...]
     names: dict[str, str]
     flips: tuple[Flip, ...] = ()  # by plain accuracy, seeds pooled; the clearest of a task first
 
     generation: "GenerationData | None" = None
+    cases: "tuple[Case, ...]" = ()  # asked for by `anukul probe --sentence`, of the adapter as it is now
+    old_cases: int = 0  # those of another adapter, which are not shown
 
     def language(self, code: str) -> str:
         """Return a language's name, or its code where no name is known."""

@@ -127,7 +127,7 @@ def _origin(data: RunData) -> list[str]:
             f"Translated by {escape(str(one.get('id') or one.get('model')))}, under {escape(str(one.get('license')))}."
         )
     said.append(
-        "Every row keeps its id, source and license, the rules that changed it and, where a machine wrote a side, which."
+        "Every row keeps its id, source, license and the rules that changed it; where a machine wrote a side, which one."
     )
     return said
 
@@ -150,14 +150,14 @@ def _filters(data: RunData) -> list[str]:
     said.append(
         "Duplicates: not measured."
         if copies is None
-        else f"Duplicates: {count(copies.dropped)} copies of {count(copies.clusters)} texts dropped, {count(copies.exact)} of "
-        "them word for word."
+        else f"Duplicates: {count(copies.dropped)} copies of {count(copies.clusters)} texts dropped, "
+        f"{count(copies.exact)} of them word for word."
     )
     said.append(
         "Contamination: not measured."
         if leaks is None
-        else f"Contamination: {count(leaks.dropped)} documents dropped for holding {count(sum(s.touched for s in leaks.sets))} "
-        f"of {count(sum(s.items for s in leaks.sets))} evaluation items."
+        else f"Contamination: {count(leaks.dropped)} documents dropped for holding "
+        f"{count(sum(s.touched for s in leaks.sets))} of {count(sum(s.items for s in leaks.sets))} evaluation items."
     )
     return said
 

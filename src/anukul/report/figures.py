@@ -1,15 +1,12 @@
 """Figures for papers, PNG and SVG, drawn by matplotlib: the same numbers as on the page, without hover."""
 
 import io
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anukul.report.data import Case, Finding, Measure, Probe, RunData, Score
-from anukul.report.fonts import families_for
-from anukul.report.format import count, interval, percent
-from anukul.report.palette import SCALES
-from anukul.report.sections.heads import grid
+from anukul.report.data import Measure, RunData, Score
+from anukul.report.headfigures import ADAPTED, BASE, FLAT, Drawing, case_plans, figure_of, head_plans
+from anukul.report.probedata import Case
 from anukul.report.summary import primary
 from anukul.report.svg import compact
 from anukul.report.tables import ends
@@ -20,8 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BASE, ADAPTED, GOOD, BAD, FLAT = "#4460ad", "#bf5505", "#176d43", "#ae2119", "#59636e"
-MOST_RELATIONS = 6
+GOOD, BAD = "#176d43", "#ae2119"
+MOST_RELATIONS = 6  # shown in the model card; all of them stand in figures/
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "anukul",  # ids of the SVG's parts, so that the same numbers give the same bytes
     "svg.fonttype": "path",
@@ -45,18 +42,36 @@ def write_figures(data: RunData, folder: Path) -> list[tuple[str, str]]:
     with matplotlib.rc_context(STYLE):
         for name, draw in _plans(data):
             figure, caption = draw()
-            for suffix in ("png", "svg"):
-                buffer = io.BytesIO()
-                metadata: dict[str, Any] = (
-                    {"Software": None} if suffix == "png" else {"Date": None, "Creator": None}
-                )
-                figure.savefig(buffer, format=suffix, dpi=160, metadata=metadata)
-                write_atomic(folder / f"{name}.{suffix}", buffer.getvalue())
+            save(figure, folder / name)
             made.append((name, caption))
     return made
 
 
-Drawing = Callable[[], "tuple[Figure, str]"]
+def save(figure: "Figure", path: Path) -> None:
+    """Write a figure as PNG and SVG; `path` has no suffix."""
+    for suffix in ("png", "svg"):
+        buffer = io.BytesIO()
+        metadata: dict[str, Any] = {"Software": None} if suffix == "png" else {"Date": None, "Creator": None}
+        figure.savefig(buffer, format=suffix, dpi=160, metadata=metadata)
+        write_atomic(path.with_name(f"{path.name}.{suffix}"), buffer.getvalue())
+
+
+def for_card(made: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the figures that the model card shows: of the heatmaps the first few."""
+    maps = [name for name, _ in made if name.startswith("heads_")]
+    return [(name, caption) for name, caption in made if name not in maps[MOST_RELATIONS:]]
+
+
+def write_case(case: Case, folder: Path) -> list[str]:
+    """Write one case study's figures into a folder; return the names of the files."""
+    import matplotlib
+
+    names = []
+    with matplotlib.rc_context(STYLE):
+        for name, draw in case_plans(case, ""):
+            save(draw()[0], folder / name)
+            names += [f"{name}.png", f"{name}.svg"]
+    return names
 
 
 def _plans(data: RunData) -> list[tuple[str, Drawing]]:
@@ -69,25 +84,11 @@ def _plans(data: RunData) -> list[tuple[str, Drawing]]:
     curves = _curves(data)
     if curves:
         plans.append(("shots", lambda: _shots(curves, data)))
-    probe = data.probe
-    if probe:
-        for finding in probe.findings[:MOST_RELATIONS]:
-            stem = "".join(letter if letter.isalnum() else "_" for letter in finding.relation)
-            plans.append((f"heads_{stem}_{finding.direction}", _heads_plan(probe, finding)))
-        if probe.case:
-            case = probe.case
-            plans.append(("case_study", lambda: case_figure(case)))
-    return plans
-
-
-def _figure(width: float, height: float) -> "Figure":
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
+    return plans + head_plans(data)
 
 
 def _loss(data: RunData) -> "tuple[Figure, str]":
-    figure = _figure(7, 2.8)
+    figure = figure_of(7, 2.8)
     axes = figure.subplots()
     start = 0.0
     for index, stage in enumerate(stage for stage in data.stages if stage.points):
@@ -121,7 +122,7 @@ def _changes(data: RunData) -> list[Score]:
 
 
 def _forest(rows: list[Score], data: RunData) -> "tuple[Figure, str]":
-    figure = _figure(7, 0.9 + 0.28 * len(rows))
+    figure = figure_of(7, 0.9 + 0.28 * len(rows))
     axes = figure.subplots()
     colors = {"better": GOOD, "worse": BAD}
     for place, score in enumerate(reversed(rows)):
@@ -155,7 +156,7 @@ def _curves(data: RunData) -> list[list[Score]]:
 def _shots(curves: list[list[Score]], data: RunData) -> "tuple[Figure, str]":
     across = min(3, len(curves))
     down = -(-len(curves) // across)
-    figure = _figure(2.6 * across + 0.4, 2.2 * down)
+    figure = figure_of(2.6 * across + 0.4, 2.2 * down)
     grid_of_axes = figure.subplots(down, across, squeeze=False)
     for place, axes in enumerate(grid_of_axes.flat):
         if place >= len(curves):
@@ -183,93 +184,3 @@ def _curve(axes: "Axes", measures: list[Measure], color: str, label: str, style:
     banded = [(place, low, high) for place, _, low, high in known if low is not None and high is not None]
     lows, highs = [100 * low for _, low, _ in banded], [100 * high for _, _, high in banded]
     axes.fill_between([place for place, _, _ in banded], lows, highs, color=color, alpha=0.14, linewidth=0)
-
-
-def _heads_plan(probe: Probe, finding: Finding) -> Drawing:
-    return lambda: _heads(probe, finding)
-
-
-def _heads(probe: Probe, finding: Finding) -> "tuple[Figure, str]":
-    rows = probe.scores.get(finding.key, ())
-    base, adapted = (grid(rows, model, probe.layers, probe.heads) for model in ("base", "adapted"))
-    figure = _matrices(base, adapted)
-    figure.suptitle(f"{finding.title}, n = {count(finding.n)} arcs", fontsize=10)
-    caption = (
-        f"{finding.title}: accuracy of every head, in percent. Best head of the base {finding.base.name} "
-        f"{interval(finding.base.accuracy, True)}, of the adapted model {finding.adapted.name} "
-        f"{interval(finding.adapted.accuracy, True)}; best fixed offset {percent(finding.baseline)}."
-    )
-    return figure, caption
-
-
-def _matrices(base: list[list[float]], adapted: list[list[float]]) -> "Figure":
-    from matplotlib.colors import LinearSegmentedColormap
-
-    figure = _figure(7.6, 2.7)
-    top = 100 * max((cell for row in (*base, *adapted) for cell in row), default=0.0) or 1.0
-    difference = [[a - b for a, b in zip(x, y, strict=True)] for x, y in zip(adapted, base, strict=True)]
-    change = 100 * max((abs(cell) for row in difference for cell in row), default=0.0) or 1.0
-    for axes, values, title, (low, high), scale in zip(
-        figure.subplots(1, 3),
-        (base, adapted, difference),
-        ("base", "adapted", "adapted − base, points"),
-        ((0.0, top), (0.0, top), (-change, change)),
-        "ssd",
-        strict=True,
-    ):
-        colors = LinearSegmentedColormap.from_list(scale, SCALES["light"][scale])
-        shown = [[100 * cell for cell in row] for row in values]
-        image = axes.imshow(shown, origin="lower", vmin=low, vmax=high, cmap=colors, interpolation="nearest")
-        axes.set_title(title, fontsize=9)
-        axes.set_xlabel("head")
-        axes.set_ylabel("layer")
-        figure.colorbar(image, ax=axes, shrink=0.75)
-    return figure
-
-
-def case_figure(case: Case) -> "tuple[Figure, str]":
-    """Return the case study as words and arcs, and its caption; words are numbered where no font draws them rightly."""
-    from matplotlib.path import Path as Curve
-
-    families = families_for("".join(case.words))
-    words = list(case.words) if families else [str(index + 1) for index in range(len(case.words))]
-    figure = _figure(max(5.0, 0.95 * len(words)), 3.0)
-    axes = figure.subplots()
-    axes.set_axis_off()
-    for model, color, sign in ((case.base, BASE, 1), (case.adapted, ADAPTED, -1)):
-        for query, row in enumerate(model.words):
-            for key, weight in enumerate(row[:query]):
-                if weight < 0.06:
-                    continue
-                rise, near = sign * (0.25 + 0.28 * (query - key)), sign * 0.16
-                points = [(query, near), (query, near + rise), (key, near + rise), (key, near)]
-                _arc(
-                    axes,
-                    Curve(points, [1, 4, 4, 4]),
-                    color,
-                    0.6 + 5 * weight,
-                    0.95 if query == case.query else 0.2,
-                )
-    for place, word in enumerate(words):
-        chosen = place in (case.query, case.key)
-        color = "#000000" if chosen else FLAT
-        axes.text(place, 0, word, ha="center", va="center", fontsize=11, fontfamily=families, color=color)
-    reach = 0.3 + 0.23 * max(1, len(words) - 1)
-    axes.set_xlim(-0.6, len(words) - 0.4)
-    axes.set_ylim(-reach, reach)
-    axes.text(-0.5, reach * 0.9, "base", color=BASE)
-    axes.text(-0.5, -reach * 0.95, "adapted", color=ADAPTED)
-    caption = f"Attention of layer {case.layer} head {case.head} in one sentence, base above, adapted below."
-    if not families:
-        note = "Words are shown by number: no font on this machine draws their script rightly."
-        figure.text(0.01, 0.01, note, fontsize=7, color=FLAT)
-        caption += f" {note}"
-    return figure, caption
-
-
-def _arc(axes: "Axes", curve: Any, color: str, width: float, alpha: float) -> None:
-    from matplotlib.patches import PathPatch
-
-    axes.add_patch(
-        PathPatch(curve, fill=False, edgecolor=color, linewidth=width, alpha=alpha, capstyle="round")
-    )

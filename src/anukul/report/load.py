@@ -21,7 +21,7 @@ from anukul.report.data import (
     Variant,
 )
 from anukul.report.loadgeneration import load_generation
-from anukul.report.loadprobe import load_probe
+from anukul.report.loadprobe import load_cases, load_probe
 from anukul.report.loadscores import load_evaluation, load_flips
 from anukul.report.reading import finite, read_object
 
@@ -45,6 +45,7 @@ def load_run(config: RunConfig, root: Path) -> RunData:
     corpus = read_object(root / "corpus" / "stats.json") if steps["corpus"].done else None
     synth = read_object(root / "synth" / "stats.json") if steps["synth"].done else None
     finished = [name for name in ("corpus", "synth") if steps[name].done]
+    cases, old_cases = load_cases(root / "probe", stages[-1].outputs.get("adapter", "") if stages else "")
     return RunData(
         root=root,
         config=config,
@@ -61,6 +62,8 @@ def load_run(config: RunConfig, root: Path) -> RunData:
         names=_names(),
         flips=load_flips(root) if steps["evaluate"].done else (),
         generation=load_generation(root) if steps["evaluate"].done else None,
+        cases=cases,
+        old_cases=old_cases,
     )
 
 

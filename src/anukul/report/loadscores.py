@@ -121,6 +121,7 @@ def _score(table: str, index: int, row: dict[str, Any], gains: _Gains) -> Score:
         gain_q=gain.q,
         clusters=_whole(row.get("clusters")),
         seed=seed,
+        one_answer=tuple(row.get("one_answer", ())),
     )
 
 

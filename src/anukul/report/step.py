@@ -6,7 +6,7 @@ from pathlib import Path
 from anukul import progress
 from anukul.config import RunConfig
 from anukul.report import card, datacard, page
-from anukul.report.figures import write_figures
+from anukul.report.figures import for_card, write_figures
 from anukul.report.load import load_run
 from anukul.rundir import Result, write_atomic
 
@@ -24,7 +24,7 @@ def run(config: RunConfig, root: Path) -> Result:
     figures = write_figures(data, folder / "figures")
     html = page.render(data)
     write_atomic(folder / "index.html", html)
-    write_atomic(folder / "README.md", card.render(data, figures))
+    write_atomic(folder / "README.md", card.render(data, for_card(figures)))
     write_atomic(folder / DATA_CARD, datacard.render(data))
     progress.say(f"  report: {folder / 'index.html'} ({len(html.encode()) / 1e6:.1f} MB)")
     names = [f"figures/{name}.{suffix}" for name, _ in figures for suffix in ("png", "svg")]

@@ -1,41 +1,20 @@
 """The sentences of the summary: each claim with its number, n, interval, and a verdict that follows from them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from anukul.report.data import Choice, Evaluation, Finding, RunData, Score
+from anukul.report.claims import Answer, Claim, not_run
+from anukul.report.data import Evaluation, RunData, Score
 from anukul.report.format import count, interval, listing, percent, plural
+from anukul.report.headsummary import heads
 from anukul.report.verdicts import (
     Word,
-    certain_of,
-    chance_note,
     doubt,
     doubtful,
     everything_at_chance,
-    head_verdict,
-    reads,
+    notes,
     verdict,
     verdict_of,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """One sentence of the summary: verdict word ("" for a plain remark), where its numbers stand, what it is about."""
-
-    text: str
-    verdict: str = ""
-    source: str = ""
-    subject: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One of the summary's questions, answered."""
-
-    question: str
-    anchor: str
-    headline: str
-    claims: tuple[Claim, ...]
 
 
 def tally(scores: list[Score]) -> str:
@@ -62,7 +41,7 @@ def sentence(score: Score, data: RunData, what: str) -> Claim:
     """Return `Base X [..], adapted Y [..]; difference D [..], n = N.` with the verdict that follows."""
     share = not score.lower_is_better
     unit = " points" if share else ""
-    note = chance_note(score)
+    note = notes(score)
     text = (
         f"Base {interval(score.base, share)}, adapted {interval(score.adapted, share)}; difference "
         f"{interval(score.difference, share, signed=True)}{unit}, n = {count(score.n)}"
@@ -106,17 +85,11 @@ def answers(data: RunData) -> list[Answer]:
     return [learned(data), forgot(data), shots(data), heads(data)]
 
 
-def _not_run(question: str, anchor: str, step: str) -> Answer:
-    return Answer(
-        question, anchor, "Not measured", (Claim(f"The step '{step}' was not run in this run folder."),)
-    )
-
-
 def learned(data: RunData) -> Answer:
     """Answer what the adapted model learned: target-language text, facts, agreement and tasks."""
     question, anchor = "What did it learn?", "learned"
     if data.evaluation is None:
-        return _not_run(question, anchor, "evaluate")
+        return not_run(question, anchor, "evaluate")
     rows = primary(data.evaluation.scores)
     target = data.config.language
     text = [s for s in rows if s.kind == "bits_per_byte" and s.language == target]
@@ -183,7 +156,7 @@ def forgot(data: RunData) -> Answer:
     """Answer what it forgot: base-language text, the forgetting tasks, old facts."""
     question, anchor = "What did it forget?", "forgot"
     if data.evaluation is None:
-        return _not_run(question, anchor, "evaluate")
+        return not_run(question, anchor, "evaluate")
     base = data.config.base_language
     rows = primary(data.evaluation.scores)
     text = [s for s in rows if s.kind == "bits_per_byte" and s.language == base]
@@ -240,7 +213,7 @@ def shots(data: RunData) -> Answer:
     """Answer whether examples in the prompt help the adapted model more than they help the base."""
     question, anchor = "Did more examples in the prompt help?", "shots"
     if data.evaluation is None:
-        return _not_run(question, anchor, "evaluate")
+        return not_run(question, anchor, "evaluate")
     rows = [s for s in primary(data.evaluation.scores) if s.kind == "multiple_choice" and s.shots > 0]
     if not rows:
         return Answer(
@@ -300,65 +273,4 @@ def _increase(score: Score) -> str:
     return (
         f"; against 0 shots, base {percent(score.increase_base / 100, True)}, "
         f"adapted {percent(score.increase_adapted / 100, True)}"
-    )
-
-
-def heads(data: RunData) -> Answer:
-    """Answer which attention heads resolve the grammar, and whether they changed."""
-    question, anchor = "Which attention heads read the grammar?", "heads"
-    if data.probe is None:
-        return _not_run(question, anchor, "probe")
-    found = data.probe.findings
-    if not found:
-        return Answer(question, anchor, "Nothing measured", (Claim("No relation had enough arcs."),))
-    above = [sum(reads(choice) for choice in side) for side in _sides(found)]
-    certain = [sum(reads(choice) and certain_of(choice) for choice in side) for side in _sides(found)]
-    claims = [
-        Claim(
-            f"Of n = {plural(len(found), 'pair')} of relation and direction, a head of the base model beats the "
-            f"best rule of the kind “look k words back” on {above[0]}, a head of the adapted model on {above[1]}. "
-            f"After correction for the number of comparisons (q at most .05) that leaves {certain[0]} and "
-            f"{certain[1]}. Heads were chosen on one half of the sentences and are reported on the other.",
-            "",
-            "probe/selected.json: relations[*].base.difference, .adapted.difference, .q",
-        )
-    ]
-    # What reads the grammar comes first, surest first; then what changed most.
-    reading = [f for f in found if reads(f.adapted)]
-    reading.sort(key=lambda f: (not certain_of(f.adapted), -(f.adapted.over_offset.value or 0)))
-    changed = [f for f in found if f not in reading and head_verdict(f) in ("better", "worse", "moved")]
-    changed.sort(key=lambda f: -abs(f.adapted.change.value or 0))
-    shown = [*reading, *changed][:3]
-    if not shown:
-        shown = sorted(found, key=lambda f: -(f.adapted.accuracy.value or 0))[:1]
-    claims += [_head_claim(finding) for finding in shown]
-    headline = (
-        f"Beyond a fixed offset on {above[1]} of {plural(len(found), 'relation')} (base: {above[0]}); "
-        f"after correction, on {certain[1]} (base: {certain[0]})"
-    )
-    return Answer(question, anchor, headline, tuple(claims))
-
-
-def _sides(found: tuple[Finding, ...]) -> tuple[list[Choice], list[Choice]]:
-    return [finding.base for finding in found], [finding.adapted for finding in found]
-
-
-def _head_claim(finding: Finding) -> Claim:
-    base, adapted = finding.base, finding.adapted
-    return Claim(
-        f"The adapted model’s best head {adapted.name} finds the right word in "
-        f"{interval(adapted.accuracy, True)} of n = {count(finding.n)} arcs (fixed offset "
-        f"{percent(finding.baseline)}, lead {interval(adapted.over_offset, True, signed=True)} points); "
-        f"adapted minus base for this same head "
-        f"{interval(adapted.change, True, signed=True)} points. "
-        f"The base’s own best head is {base.name}, {interval(base.accuracy, True)}"
-        + (
-            ""
-            if base.name == adapted.name
-            else f", which changed by {interval(base.change, True, signed=True)}"
-        )
-        + ".",
-        head_verdict(finding),
-        adapted.where,
-        finding.title,
     )

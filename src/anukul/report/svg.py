@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from markupsafe import Markup, escape
 
 from anukul.report.data import Measure
-from anukul.report.format import number
 
 LEVELS = 20  # steps of a color scale, less one
 
@@ -231,65 +230,3 @@ def level(value: float, low: float, high: float) -> int:
     """Return the step 0 … LEVELS of a color scale that `value` falls on."""
     share = (value - low) / (high - low) if high > low else 0.0
     return round(min(1.0, max(0.0, share)) * LEVELS)
-
-
-def heatmap(
-    values: Sequence[Sequence[float]],
-    bounds: tuple[float, float],
-    css: str,
-    label: str,
-    name: str,
-    tips: Sequence[Sequence[str]] | None = None,
-) -> Markup:
-    """Return layers (rows, first layer at the bottom) x heads as cells.
-
-    `css` is "s" (sequential) or "d" (diverging): cells carry the class s0 … s20 or d0 … d20. Without `tips`, the hover
-    text of each cell, page.js makes it from the page's data.
-    """
-    layers, heads = len(values), max((len(row) for row in values), default=0)
-    size = max(layers, heads)
-    cell = 28.0 if size <= 8 else 16.0 if size <= 16 else 9.0
-    gap = 1.0 if cell < 12 else 2.0
-    left, top, below = 36.0, 4.0, 30.0
-    parts: list[Markup] = []
-    cells: list[Markup] = []
-    for layer, row in enumerate(values):
-        y = top + (layers - 1 - layer) * cell
-        for head, value in enumerate(row):
-            place = {"x": left + head * cell, "y": y, "width": cell - gap, "height": cell - gap}
-            tip = tips[layer][head] if tips else None
-            cells.append(tag("rect", {**place, "class": f"{css}{level(value, *bounds)}", "data_tip": tip}))
-    parts.append(tag("g", {"class": "cells", "data_map": name, "data_heads": heads}, *cells))
-    every = 1 if layers <= 8 else 2 if layers <= 16 else 8
-    for layer in range(0, layers, every):
-        y = top + (layers - 1 - layer) * cell + cell / 2 + 3
-        parts.append(tag("text", {"x": left - 5, "y": y, "class": "tick end"}, str(layer)))
-    across = 1 if heads <= 8 else 2 if heads <= 16 else 8
-    floor = top + layers * cell
-    for head in range(0, heads, across):
-        x = left + head * cell + (cell - gap) / 2
-        parts.append(tag("text", {"x": x, "y": floor + 11, "class": "tick"}, str(head)))
-    parts.append(tag("text", {"x": left + heads * cell / 2, "y": floor + 25, "class": "axis"}, "head"))
-    middle = top + layers * cell / 2
-    turned = {"x": 9, "y": middle, "class": "axis", "transform": f"rotate(-90 9 {_short(middle)})"}
-    parts.append(tag("text", turned, "layer"))
-    width = left + heads * cell + 2
-    return picture(width, floor + below, label, *parts, css="heat", limits=(0.0, min(width * 1.15, 340.0)))
-
-
-def color_scale(bounds: tuple[float, float], css: str, signed: bool) -> Markup:
-    """Return the legend of a heatmap's colors with its ends and middle."""
-    width = 10.0
-    cells = [
-        tag("rect", {"x": 4 + step * width, "y": 2, "width": width, "height": 10, "class": f"{css}{step}"})
-        for step in range(LEVELS + 1)
-    ]
-    low, high = bounds
-    marks = ((4.0, low, "start"), (4 + (LEVELS + 1) * width / 2, (low + high) / 2, ""), (214.0, high, "end"))
-    for x, value, anchor in marks:
-        shown = number(100 * value, signed=signed)
-        cells.append(tag("text", {"x": x, "y": 25, "class": f"tick {anchor}".strip()}, shown))
-    unit = "points" if signed else "percent"
-    return picture(
-        220, 30, f"color scale from {number(100 * low)} to {number(100 * high)} {unit}", *cells, css="scale"
-    )

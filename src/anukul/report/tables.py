@@ -9,7 +9,7 @@ from anukul.report.data import Measure, RunData, Score, Variant
 from anukul.report.format import NOTHING, count, interval, number, p_value, percent, plural
 from anukul.report.summary import metric_word, primary
 from anukul.report.svg import whisker
-from anukul.report.verdicts import chance_note, verdict, verdict_of
+from anukul.report.verdicts import notes, verdict, verdict_of
 
 CSS = {
     "better": "good",
@@ -87,7 +87,7 @@ def score_row(score: Score, axis: tuple[float, float], name: Cell) -> tuple[Cell
         verdict_cell(
             word,
             f"{score.where}.difference",
-            " · ".join(filter(None, (chance_note(score), _discordant(score)))),
+            " · ".join(filter(None, (notes(score), _discordant(score)))),
         ),
         numeric(p_value(score.q), f"{score.where}.q"),
     )

@@ -2,11 +2,13 @@
 
 from typing import Literal
 
-from anukul.report.data import Choice, Finding, Measure, Score
+from anukul.report.data import Measure, Score
 from anukul.report.format import p_value
+from anukul.report.probedata import Choice, Effect, Finding
 
 Word = Literal["better", "worse", "no detectable change", "not measured"]
 LossWord = Literal["loss beyond luck", "no loss beyond luck", "not measured"]
+HarmWord = Literal["more than random", "no more than random", "no detectable harm"]
 DISCOVERY_RATE = 0.05  # of q, above which a verdict may be a false alarm among many comparisons
 
 
@@ -45,6 +47,13 @@ def chance_note(score: Score) -> str:
     if len(notes) == 2 and len(set(notes.values())) == 1:
         return f"both {notes['base']}"
     return ", ".join(f"{name} {note}" for name, note in notes.items())
+
+
+def notes(score: Score) -> str:
+    """Return what takes weight from a verdict: a model that guesses, or that gives one answer to all."""
+    who = "both models give" if len(score.one_answer) == 2 else f"{''.join(score.one_answer)} gives"
+    alike = f"{who} the same choice to every item" if score.one_answer else ""
+    return " · ".join(filter(None, (chance_note(score), alike)))
 
 
 def everything_at_chance(scores: list[Score]) -> bool:
@@ -92,3 +101,12 @@ def head_verdict(finding: Finding) -> str:
     if fell and best is not None and adapted.accuracy.high is not None and adapted.accuracy.high < best:
         return "worse"
     return "moved" if rose or fell else "no detectable change"
+
+
+def harm_verdict(effect: Effect) -> HarmWord:
+    """Return whether silencing heads did harm by its interval, and more than random sets by its rank among them."""
+    if effect.harm.low is None or effect.harm.low <= 0:
+        return "no detectable harm"
+    # the q of the rank where it was corrected, else the rank itself
+    rank = effect.rank_q if effect.rank_q is not None else effect.rank_p
+    return "more than random" if rank is not None and rank <= DISCOVERY_RATE else "no more than random"

@@ -13,7 +13,7 @@ NAMED = 5  # labels asked for: the language itself is among them, or its probabi
 @cache
 def _model(path: str) -> Any:
     try:
-        import fasttext  # type: ignore[import-untyped]  # the package has no types
+        import fasttext
     except ImportError:
         message = "corpus.glotlid: needs a package; install it with `pip install 'anukul[glotlid]'`"
         raise UserError(message) from None

@@ -31,6 +31,7 @@ from anukul.train.checkpoint import (
 )
 from anukul.train.distributed import ALONE, Processes
 from anukul.train.gauge import Gauge
+from anukul.train.heap import Heap
 from anukul.train.ledger import Ledger
 from anukul.train.loss import token_losses
 from anukul.train.memory import fit_activations
@@ -95,6 +96,7 @@ def train_stage(
     processes.require_same(training.parameters, f"before step {cursor.step + 1}")
     main = processes.is_main
     gauge = Gauge.of(loaded, plan, processes.count) if main else None
+    heap = Heap(loaded.device)
     with (
         packed_attention(loaded, settings.compile),
         MetricsLog(folder, cursor.step, trackers or Trackers()) if main else nullcontext() as log,
@@ -112,6 +114,7 @@ def train_stage(
         for step in range(cursor.step, plan.steps if cursor.stopped is None else cursor.step):
             known, figures = _one_step(training, step, batches)
             reader.put(known, figures)
+            heap.give_back()
             done, last = step + 1, step + 1 == plan.steps
             stop = _read(training, ledger, reader, done, last)
             if log is not None and gauge is not None and ledger is not None and ledger.due(done, last):

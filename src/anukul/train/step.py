@@ -19,6 +19,7 @@ from anukul.train.checkpoint import checkpoints, read_cursor
 from anukul.train.data import language_texts, own_examples, replay_examples
 from anukul.train.distributed import Processes, begin_stage
 from anukul.train.formats import Formatter
+from anukul.train.heap import keep_few_kernels
 from anukul.train.ledger import OUTPUTS, make_ledger
 from anukul.train.limits import within_limits, writing
 from anukul.train.loop import train_stage
@@ -42,6 +43,7 @@ def run_stage(config: RunConfig, root: Path, index: int) -> Result:
 def _run_stage(config: RunConfig, root: Path, index: int, processes: Processes) -> Result:
     settings = config.train
     assert settings is not None
+    keep_few_kernels()
     stage = settings.stages[index]
     folder = root / "train" / stage.name
     check_licenses(config, root, stage)
