@@ -13,7 +13,8 @@ from anukul.licenses import noncommercial, of_model, parts_of, use_of
 
 COMMERCIAL = (
     "CC0-1.0", "CC-BY-4.0", "cc-by-sa-3.0", "CC BY 4.0", "CC-BY-ND-4.0", "MIT", "Apache-2.0", "apache 2.0",
-    "ODC-By-1.0", "GPL-3.0-or-later", "BSD-3-Clause", "public domain", "Meta Llama 3 Community License", "llama3.1", "gemma",
+    "ODC-By-1.0", "GPL-3.0-or-later", "BSD-3-Clause", "public domain", "Meta Llama 3 Community License",
+    "llama3.1", "gemma",
     "CC-BY-4.0 AND MIT", "CC-BY-NC-4.0 OR MIT",
 )  # fmt: skip
 NONCOMMERCIAL = (
