@@ -127,7 +127,7 @@ def _origin(data: RunData) -> list[str]:
             f"Translated by {escape(str(one.get('id') or one.get('model')))}, under {escape(str(one.get('license')))}."
         )
     said.append(
-        "Every row keeps its id, source, license and the rules that changed it; where a machine wrote a side, which one."
+        "Every row keeps its id, source, license and the rules that changed it; where a machine wrote a side, which."
     )
     return said
 
