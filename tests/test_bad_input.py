@@ -104,7 +104,7 @@ def trained(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_treebank_with_a_cycle(trained: Path) -> None:
-    said = last_line(anukul(trained, "run", "run.yaml"))
+    said = last_line(anukul(trained, "probe", "run.yaml"))
     assert "cycle.conllu" in said and "c1" in said and "cycle" in said
 
 
