@@ -316,6 +316,10 @@ def _synth_inputs(config: RunConfig, root: Path) -> dict[str, str]:
     hashes = {}
     if config.corpus:
         hashes["corpus/documents.parquet"] = StepFolder(root, "corpus").outputs()["documents.parquet"]
+    if config.corpus is None or config.corpus.decontaminate:
+        hashes.update(_evaluated_on(config))
+    if config.corpus is not None and config.corpus.decontaminate:
+        hashes["corpus.decontaminate"] = digest(config.corpus.decontaminate.model_dump())
     for i, pair in enumerate(config.synth.pairs):
         hashes[f"pairs.{i}.source"] = hash_path(resolve(pair.source))
         if pair.target:

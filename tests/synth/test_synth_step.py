@@ -331,6 +331,40 @@ def test_the_organic_side_of_synthetic_pairs_is_unique(tmp_path: Path) -> None:
     assert rules(origin="synthetic", unique_side="none") == []
 
 
+def test_what_the_run_evaluates_on_is_kept_out_on_both_sides(tmp_path: Path) -> None:
+    nepali = tmp_path / "held-out.ne"
+    nepali.write_text(NEPALI[6] + "\n", encoding="utf-8")
+    english = tmp_path / "held-out.en"
+    english.write_text(ENGLISH[3] + "\n", encoding="utf-8")
+    texts = [
+        {"name": "ne", "path": str(nepali), "language": "npi_Deva"},
+        {"name": "en", "path": str(english), "language": "eng_Latn"},
+    ]
+    asked = {"instruction": "Translate into English.", "input": NEPALI[0], "language": "eng_Latn"}
+    rows = [{**asked, "output": ENGLISH[0]}, {**asked, "input": NEPALI[3], "output": ENGLISH[3]}]
+    plain = make_config(
+        pairs=(write_pairs(tmp_path / "pairs.jsonl", list(zip(ENGLISH, NEPALI, strict=True))),),
+        instructions=(write_instructions(tmp_path / "asked.jsonl", rows),),
+    ).model_dump()
+    config = RunConfig.model_validate({**plain, "evaluate": {"bits_per_byte": texts}})
+    step.run(config, tmp_path / "run")
+    dropped = read_rows(tmp_path / "run/synth/dropped.parquet", Dropped)
+    assert [(row.rule, row.text.split("\t")[0]) for row in dropped[:2]] == [
+        ("contaminated", ENGLISH[3]),
+        ("contaminated", ENGLISH[6]),
+    ]
+    assert dropped[2].rule == "contaminated" and ENGLISH[3] in dropped[2].text and len(dropped) == 3
+    found = read_json(tmp_path / "run/synth/contamination.json")
+    touched = {name: (one["items_touched"], one["rows_dropped"]) for name, one in found["sets"].items()}
+    assert found["dropped"] == 3
+    assert touched == {"bits_per_byte.ne": (1, 1), "bits_per_byte.en": (1, 2)}
+    off = {"inputs": [{"path": str(nepali)}], "decontaminate": None}
+    config = RunConfig.model_validate({**plain, "evaluate": {"bits_per_byte": texts}, "corpus": off})
+    step.run(config, tmp_path / "off")
+    assert not read_rows(tmp_path / "off/synth/dropped.parquet", Dropped)
+    assert not (tmp_path / "off/synth/contamination.json").exists()
+
+
 def test_samples_are_bounded_and_drawn_by_seed(tmp_path: Path) -> None:
     rows = [
         (f"{text} {i}", f"{other} {i}") for i in range(9) for text, other in zip(ENGLISH, NEPALI, strict=True)

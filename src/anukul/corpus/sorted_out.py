@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anukul.config import CorpusSettings
-from anukul.contamination import Tally
-from anukul.corpus.contaminated import index
+from anukul.contamination import Tally, index
 from anukul.corpus.judged import SHOWN, CutPart, Judged, Refused, paragraphs
 from anukul.records import Document, Dropped, Duplicate, read_rows, write_rows
 from anukul.rundir import write_json

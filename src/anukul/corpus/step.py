@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from anukul.config import CorpusSettings, RunConfig, TextInput
-from anukul.contamination import Tally
+from anukul.contamination import Tally, gather, index
 from anukul.corpus.confusion import confusion
-from anukul.corpus.contaminated import gather, index
 from anukul.corpus.copies import JudgedShard, find_copies, repeated_ids
 from anukul.corpus.judged import JudgeJob, judge_shard
 from anukul.corpus.readers import BadFiles, Reader, expected_documents, files_of, revision_of, shards

@@ -3,13 +3,14 @@
 from typing import Any
 
 from anukul.config import InstructionInput, PairInput
+from anukul.contamination import Tally
 from anukul.progress import Bar
-from anukul.records import Dropped, Pair
+from anukul.records import Dropped, Instruction, Pair
 from anukul.synth.instruct import make_instructions
 from anukul.synth.instructions import RawInstruction, read_instructions
 from anukul.synth.pairs import RawPair, read_pairs
 from anukul.synth.samples import shown
-from anukul.synth.state import Reason, Synth, count
+from anukul.synth.state import SHOWN, Reason, Synth, count
 from anukul.tables import chunks
 from anukul.text.keys import hash_key
 from anukul.text.normalize import normalize
@@ -41,7 +42,12 @@ def _write_pairs(synth: Synth, index: int, item: PairInput, chunk: list[RawPair]
             reason = synth.judge(source, target)
         sides.append((source, target))
         reasons.append(reason)
+    tally = Tally()
     left = [place for place, reason in enumerate(reasons) if reason is None]
+    asked = [(f"{index}:{chunk[place].number}", item.name, sides[place]) for place in left]
+    for place, reason in zip(left, synth.contaminated(tally, asked), strict=True):
+        reasons[place] = reason
+    left = [place for place in left if reasons[place] is None]
     weighed = dict(zip(left, synth.costly.weigh([sides[place] for place in left]), strict=True))
     pairs: list[Pair] = []
     dropped: list[Dropped] = []
@@ -73,7 +79,7 @@ def _write_pairs(synth: Synth, index: int, item: PairInput, chunk: list[RawPair]
         synth.take(pair)
         pairs.append(pair)
     linked = sum(bool(pair.document_id) for pair in pairs)
-    stats = count(len(chunk), len(pairs), linked, dropped)
+    stats = count(len(chunk), len(pairs), linked, dropped, tally)
     synth.shards["pairs"].write(name, {"pairs": pairs, "dropped": dropped}, stats)
 
 
@@ -99,5 +105,13 @@ def _write_instructions(
 ) -> None:
     translator = synth.instruction_translator(index, item)
     made = make_instructions(chunk, item, index, synth.target, synth.base, synth.instruction_keys, translator)
-    stats = count(len(chunk), len(made.kept), 0, made.dropped)
-    synth.shards["instructions"].write(name, {"instructions": made.kept, "dropped": made.dropped}, stats)
+    tally = Tally()
+    asked = [(row.id, row.source, (row.instruction, row.input, row.output, *row.turns)) for row in made.kept]
+    kept: list[Instruction] = []
+    for row, (*_, texts), reason in zip(made.kept, asked, synth.contaminated(tally, asked), strict=True):
+        if reason:
+            made.dropped.append(Dropped(row.id, row.source, *reason, "\n".join(texts)[:SHOWN]))
+        else:
+            kept.append(row)
+    stats = count(len(chunk), len(kept), 0, made.dropped, tally)
+    synth.shards["instructions"].write(name, {"instructions": kept, "dropped": made.dropped}, stats)

@@ -1,9 +1,11 @@
 """What one run of the synth step knows while it works: languages, the corpus by key, what it has kept so far."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from anukul.config import InstructionInput, RunConfig, SynthSettings, TranslateSettings
+from anukul.config import DecontaminateSettings, InstructionInput, RunConfig, SynthSettings, TranslateSettings
+from anukul.contamination import Contamination, Tally, gather, index
 from anukul.languages import load
 from anukul.records import Document, Dropped, Instruction, Pair
 from anukul.synth.costly import Costly
@@ -41,6 +43,7 @@ class Synth:
         self.shards = {name: Shards(root / "synth" / "parts" / name, TABLES) for name in KINDS}
         self.instruction_translators: dict[int, Translator] = {}
         self.costly = Costly(settings, self.base, self.target, config.seed)
+        self.contamination = _contamination(config, root)
 
     def translator(self, asked: TranslateSettings, told: Told = nobody) -> Translator:
         """Load what translates documents: the language to learn into the base language."""
@@ -74,6 +77,21 @@ class Synth:
         """Return why a normalised pair is dropped for what it is, None to keep it."""
         return judge_pair(source, target, self.base, self.target, self.settings)
 
+    def contaminated(
+        self, tally: Tally, rows: Sequence[tuple[str, str, tuple[str, ...]]]
+    ) -> list[Reason | None]:
+        """Return why rows (id, source, texts) are dropped for what their texts hold of the evaluation; count them."""
+        if self.contamination is None:
+            return [None] * len(rows)
+        found = iter(self.contamination.check_all([text for *_, texts in rows for text in texts]))
+        reasons: list[Reason | None] = []
+        for identity, source, texts in rows:
+            hits = [hit for _ in texts for hit in next(found)]
+            tally.add(identity, source, "\n".join(texts), hits)
+            best = max(hits, key=lambda hit: hit.share, default=None)
+            reasons.append(("contaminated", best.detail) if best else None)
+        return reasons
+
     def repeated(self, source: str, target: str, origin: str) -> Reason | None:
         """Return why a pair is dropped for what was kept before it; `origin` is that of its source side."""
         if hash_key(source, target) in self.pair_keys:
@@ -87,6 +105,17 @@ class Synth:
         return None
 
 
-def count(read: int, kept: int, linked: int, dropped: list[Dropped]) -> dict[str, Any]:
+def _contamination(config: RunConfig, root: Path) -> Contamination | None:
+    """The index of what the run evaluates on; None where the corpus is not to be kept from it."""
+    settings = config.corpus.decontaminate if config.corpus else DecontaminateSettings()
+    if settings is None:
+        return None
+    path = root / "synth" / "parts" / "evaluated.parquet"
+    gather(config, path)
+    return index(path, settings)
+
+
+def count(read: int, kept: int, linked: int, dropped: list[Dropped], tally: Tally) -> dict[str, Any]:
     """Return the counts of a shard."""
-    return {"read": read, "kept": kept, "linked": linked, "dropped": counts(row.rule for row in dropped)}
+    counted = {"read": read, "kept": kept, "linked": linked, "dropped": counts(row.rule for row in dropped)}
+    return {**counted, "contamination": tally.as_json()}

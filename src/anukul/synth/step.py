@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from anukul.config import RunConfig, SynthSettings
+from anukul.contamination import Tally
 from anukul.errors import UserError
 from anukul.licenses import of_model
 from anukul.progress import bar, say
@@ -45,6 +46,15 @@ def run(config: RunConfig, root: Path) -> Result:
     samples = draw(synth.shards, ("pairs", "translations"), settings.samples, config.seed)
     rows["samples"] = write_rows(folder / "samples.parquet", samples, PairSample)
     totals = {kind: add_up([item for item in summaries if item["kind"] == kind], EMPTY) for kind in KINDS}
+    outputs = [*(f"{table}.parquet" for table in rows), "stats.json"]
+    if synth.contamination is not None:
+        tally = Tally.summed(
+            synth.shards[kind].stats(name)["contamination"]
+            for kind in KINDS
+            for name in synth.shards[kind].names
+        )
+        write_json(folder / "contamination.json", tally.report(synth.contamination))
+        outputs.append("contamination.json")
     write_json(
         folder / "stats.json",
         {
@@ -56,7 +66,7 @@ def run(config: RunConfig, root: Path) -> Result:
     )
     _refuse_empty(settings, rows, totals)
     together.remove()
-    return Result([*(f"{table}.parquet" for table in rows), "stats.json"], rows)
+    return Result(outputs, rows)
 
 
 def _given(synth: Synth, settings: SynthSettings) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from anukul import cluster
 from anukul.config import RunConfig, SynthSettings, TranslateSettings
+from anukul.contamination import Tally
 from anukul.errors import UserError
 from anukul.languages import load
 from anukul.licenses import of_model
@@ -200,8 +201,14 @@ def _write(
     dropped: list[Dropped] = []
     license_name = of_model(settings.model, settings.license)
     translator = name_of(settings)
-    for document, outcome in zip(chunk, outcomes, strict=True):
-        reason = outcome.reason or synth.repeated(outcome.source, document.text, "synthetic")
+    tally = Tally()
+    # the documents themselves were looked at by the corpus step
+    made = [
+        (document.id, document.source, (one.source,)) for document, one in zip(chunk, outcomes, strict=True)
+    ]
+    holding = synth.contaminated(tally, made)
+    for document, outcome, held in zip(chunk, outcomes, holding, strict=True):
+        reason = outcome.reason or held or synth.repeated(outcome.source, document.text, "synthetic")
         if reason:
             text = shown(outcome.source, document.text)
             dropped.append(Dropped(document.id, document.source, *reason, text))
@@ -223,7 +230,7 @@ def _write(
         )
         synth.take(pair)
         pairs.append(pair)
-    stats = count(len(chunk), len(pairs), len(pairs), dropped)
+    stats = count(len(chunk), len(pairs), len(pairs), dropped, tally)
     stats["tokens"] = sum(one.translation.tokens for one in outcomes)
     stats["input_tokens"] = sum(one.translation.input_tokens for one in outcomes)
     synth.shards["translations"].write(name, {"pairs": pairs, "dropped": dropped}, stats)

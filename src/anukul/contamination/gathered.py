@@ -4,7 +4,8 @@ from functools import cache
 from pathlib import Path
 
 from anukul.config import DecontaminateSettings, RunConfig
-from anukul.contamination import Contamination, EvalText, eval_texts
+from anukul.contamination.index import Contamination, EvalText
+from anukul.contamination.items import eval_texts
 from anukul.records import write_rows
 from anukul.tables import iter_rows
 
