@@ -67,5 +67,9 @@ def test_of_a_layer_no_more_than_half_is_silenced() -> None:
     assert choose_heads(found, 5, 8) == [(2, 4), (2, 0), (1, 3), (0, 0)]
     assert choose_heads(found, 5, 3) == [(2, 4), (2, 0), (1, 3)]
     assert choose_heads(found, 64, 5) == found[:5]
+    many = [(layer, head) for layer in (1, 2) for head in range(6)]
+    chosen = choose_heads(many, 10, 8)
+    assert chosen == [(layer, head) for layer in (1, 2) for head in range(4)]
+    assert not drawn(chosen, 10).overlap  # as many heads stand beside them, in more than 50 ways
     assert choose_heads([(0, 0), (0, 1)], 1, 8) == [(0, 0)]
     assert choose_heads([], 5, 8) == []

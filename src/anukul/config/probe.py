@@ -45,7 +45,7 @@ class KnockoutSettings(Section):
     max_heads: int = Field(
         8,
         ge=1,
-        description="heads silenced at most, the largest leads first, and no more than half of a layer's",
+        description="heads silenced at most, the largest leads first, and no more than two fifths of a layer's",
     )
     other_heads: int = Field(
         4, ge=0, description="heads of the same layer that each single head is compared with"

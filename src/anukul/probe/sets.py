@@ -79,14 +79,14 @@ def random_sets(selected: Sequence[Head], heads: int, count: int, rng: np.random
 
 
 def choose_heads(found: Sequence[Head], heads: int, most: int) -> list[Head]:
-    """Return at most `most` of the heads found, in their order, and no more than half of the `heads` of a layer.
+    """Return at most `most` of the heads found, in their order, and no more than two fifths of the `heads` of a layer.
 
-    The other half is there to compare with: sets of as many heads of a layer that is silenced whole do not exist.
+    The others are there to compare with: sets of as many heads, and several of them, without those that were found.
     """
     chosen: list[Head] = []
     for layer, head in found:
         beside = sum(own == layer for own, _ in chosen)
-        if len(chosen) < most and beside < max(1, heads // 2):
+        if len(chosen) < most and beside < max(1, 2 * heads // 5):
             chosen.append((layer, head))
     return chosen
 
