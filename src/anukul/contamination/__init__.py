@@ -1,8 +1,8 @@
 """Which training texts hold what the run evaluates on: below the steps, as corpus and synth both ask."""
 
-from anukul.contamination.gathered import gather, index
+from anukul.contamination.gathered import gather, indexed
 from anukul.contamination.index import Contamination, EvalText, Hit
 from anukul.contamination.items import eval_texts
 from anukul.contamination.tally import Tally
 
-__all__ = ["Contamination", "EvalText", "Hit", "Tally", "eval_texts", "gather", "index"]
+__all__ = ["Contamination", "EvalText", "Hit", "Tally", "eval_texts", "gather", "indexed"]

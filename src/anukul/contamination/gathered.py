@@ -17,6 +17,6 @@ def gather(config: RunConfig, path: Path) -> None:
 
 
 @cache
-def index(path: Path, settings: DecontaminateSettings) -> Contamination:
+def indexed(path: Path, settings: DecontaminateSettings) -> Contamination:
     """Return the index of the texts that `gather` wrote."""
     return Contamination(iter_rows(path, EvalText), settings.ngram, settings.share, settings.min_words)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anukul.config import CorpusSettings
-from anukul.contamination import Tally, index
+from anukul.contamination import Tally, indexed
 from anukul.corpus.judged import SHOWN, CutPart, Judged, Refused, paragraphs
 from anukul.records import Document, Dropped, Duplicate, read_rows, write_rows
 from anukul.rundir import write_json
@@ -128,7 +128,7 @@ class _Final:
         settings = self.job.settings.decontaminate
         if settings is None or self.job.evaluated is None:
             return
-        found = index(self.job.evaluated, settings).check_all([row.text for _, row in self.documents])
+        found = indexed(self.job.evaluated, settings).check_all([row.text for _, row in self.documents])
         clean = []
         for (number, row), hits in zip(self.documents, found, strict=True):
             if not hits:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from anukul.config import CorpusSettings, RunConfig, TextInput
-from anukul.contamination import Tally, gather, index
+from anukul.contamination import Tally, gather, indexed
 from anukul.corpus.confusion import confusion
 from anukul.corpus.copies import JudgedShard, find_copies, repeated_ids
 from anukul.corpus.judged import JudgeJob, judge_shard
@@ -122,7 +122,7 @@ def _make(config: RunConfig, settings: CorpusSettings, folder: Path) -> None:
     }
     if settings.decontaminate and evaluated:
         tally = Tally.summed(final.stats(name)["contamination"] for name in final.names)
-        report = tally.report(index(evaluated, settings.decontaminate))
+        report = tally.report(indexed(evaluated, settings.decontaminate))
         write_json(folder / "contamination.json", report)
         if tally.dropped:
             say(f"corpus: {tally.dropped:,} documents held what the run evaluates on: {_touched(report)}")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from anukul.config import DecontaminateSettings, InstructionInput, RunConfig, SynthSettings, TranslateSettings
-from anukul.contamination import Contamination, Tally, gather, index
+from anukul.contamination import Contamination, Tally, gather, indexed
 from anukul.languages import load
 from anukul.records import Document, Dropped, Instruction, Pair
 from anukul.synth.costly import Costly
@@ -112,7 +112,7 @@ def _contamination(config: RunConfig, root: Path) -> Contamination | None:
         return None
     path = root / "synth" / "parts" / "evaluated.parquet"
     gather(config, path)
-    return index(path, settings)
+    return indexed(path, settings)
 
 
 def count(read: int, kept: int, linked: int, dropped: list[Dropped], tally: Tally) -> dict[str, Any]:
