@@ -71,20 +71,7 @@ NOT_OF_SYNTH: dict[str, Any] = {
     "translate": {**PLACES, "endpoint": PATIENCE},
 }
 # How the judge is reached and what it may cost decides no verdict: these may change between a stop and going on.
-NOT_OF_EVALUATE = {
-    "generation": {
-        "judge": {
-            "api_key_env",
-            "requests_per_minute",
-            "timeout_seconds",
-            "max_retries",
-            "retry_seconds",
-            "usd_per_million_input",
-            "usd_per_million_output",
-            "max_cost_usd",
-        }
-    }
-}
+NOT_OF_EVALUATE = {"generation": {"judge": PATIENCE}}
 
 
 @dataclass(frozen=True, slots=True)

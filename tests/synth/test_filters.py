@@ -10,6 +10,7 @@ from anukul.languages import load
 from anukul.synth.filters import copy_share, judge_pair, loop, trigram_share, untranslated_span
 from anukul.synth.numerals import agreement, values
 from anukul.text.normalize import normalize
+from anukul.text.words import words
 
 NEPALI = load("npi_Deva")
 ENGLISH = load("eng_Latn")
@@ -89,7 +90,7 @@ def test_a_loop_is_a_repetition() -> None:
     three = (
         "Creator Brahma is contained in Aakar, Bishnu is contained in Aukar, and Rudra is contained in Makar."
     )
-    assert trigram_share(three) == 0.0
+    assert trigram_share(words(three)) == 0.0
     assert rule("He went home " * 6, "ऊ आज बिहान सबेरै उठेर आफ्नो घर गयो र भात खायो।") == "repetition"
 
 
@@ -102,9 +103,9 @@ def test_thresholds_are_those_of_the_settings() -> None:
 def test_copy_share_counts_target_words() -> None:
     assert copy_share("Ram ate rice", "RAM भात 12 खायो") == pytest.approx(1 / 3)
     assert copy_share("12", "१२") == 0.0
-    assert trigram_share("क ख ग " * 4) == 1.0
-    assert trigram_share("क ख ग घ ङ च छ ज झ ञ ट ठ ड") == 0.0
-    assert trigram_share("क ख ग " * 3) == 0.0
+    assert trigram_share(words("क ख ग " * 4)) == 1.0
+    assert trigram_share(words("क ख ग घ ङ च छ ज झ ञ ट ठ ड")) == 0.0
+    assert trigram_share(words("क ख ग " * 3)) == 0.0
 
 
 @settings(max_examples=200, deadline=None)

@@ -17,8 +17,8 @@ from anukul.model.adapter import load_adapter
 from anukul.model.base import load_base
 from anukul.model.loaded import Loaded
 from anukul.records import Flip, Item, Translation, write_rows
-from anukul.rundir import Result, write_atomic, write_json
-from anukul.scoring.budget import token_budget
+from anukul.rundir import Result, write_json
+from anukul.scoring.budget import kept_budget
 from anukul.scoring.cache import BatchCache
 from anukul.scoring.harness import AnukulLM
 from anukul.scoring.scorer import Scorer
@@ -49,7 +49,7 @@ def run(config: RunConfig, root: Path) -> Result:
     loaded = load_base(config.model)
     load_adapter(loaded, root / "train" / config.train.stages[-1].name / "adapter")
     cache = BatchCache(folder / "cache" / "batches.jsonl")
-    budget = settings.token_budget or _kept_budget(loaded, folder / "cache" / "token_budget")
+    budget = settings.token_budget or kept_budget(loaded, folder / "cache" / "token_budget")
     items = []
     for model in ("base", "adapted"):
         items += score(loaded, budget, model, cache, found)
@@ -87,13 +87,6 @@ def run(config: RunConfig, root: Path) -> Result:
         ["items.parquet", "flips.parquet", "scores.json", *more.outputs],
         {"items": len(items), "flips": len(flips), "scores": len(made.scores), **more.rows},
     )
-
-
-def _kept_budget(loaded: Loaded, path: Path) -> int:
-    """The token budget that this run found before it was killed, else found now: it decides what shares a forward."""
-    if not path.exists():
-        write_atomic(path, f"{token_budget(loaded)}\n")
-    return int(path.read_text(encoding="ascii"))
 
 
 def _translations(

@@ -1,6 +1,6 @@
 """What each stage will do: rows, tokens, steps, operations, and the share of its time that the ledger takes."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -218,8 +218,3 @@ def count_probes(config: RunConfig, tokenizer: Any) -> Probes | None:
     except UserError:
         return None  # said elsewhere: the file is among those that are not there yet
     return Probes(len(found.requests), found.tokens(loaded.max_positions))
-
-
-def shared_out(cost: StageCost, share: float) -> StageCost:
-    """The same with another share of time for the ledger, such as one that was measured."""
-    return replace(cost, ledger_share=share)

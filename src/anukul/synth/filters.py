@@ -123,7 +123,7 @@ def loop(text: str) -> str:
     if match:
         return f"{match.group(1)!r} follows itself {len(match.group()) // len(match.group(1))} times"
     found = words(text)
-    repeated = _trigram_share(found)
+    repeated = trigram_share(found)
     if repeated > MAX_TRIGRAM_SHARE:
         return f"one run of three words makes {repeated:.2f} of the text"
     for size in range(1, LONGEST_UNIT + 1):
@@ -135,12 +135,8 @@ def loop(text: str) -> str:
     return ""
 
 
-def trigram_share(text: str) -> float:
-    """Return the share of a text's words inside its most frequent trigram, 0 to 1; 0 unless it comes four times."""
-    return _trigram_share(words(text))
-
-
-def _trigram_share(found: list[str]) -> float:
+def trigram_share(found: list[str]) -> float:
+    """Return the share of words inside their most frequent trigram, 0 to 1; 0 unless it comes four times."""
     if len(found) < REPEATED_WORDS:
         return 0.0
     counts = Counter(zip(found, found[1:], found[2:], strict=False))

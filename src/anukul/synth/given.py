@@ -1,6 +1,7 @@
 """Given rows, shard by shard: parallel text and instructions."""
 
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from anukul.config import InstructionInput, PairInput
 from anukul.contamination import Tally
@@ -15,19 +16,51 @@ from anukul.tables import chunks
 from anukul.text.keys import hash_key
 from anukul.text.normalize import normalize
 
+Raw = TypeVar("Raw")
+
 
 def add_pairs(synth: Synth, index: int, item: PairInput, size: int, progress: Bar) -> list[dict[str, Any]]:
     """Read and judge one input of pairs in shards of `size` rows; return the counts of its shards."""
-    shards = synth.shards["pairs"]
+
+    def write(chunk: list[RawPair], name: str) -> None:
+        _write_pairs(synth, index, item, chunk, name)
+
+    return _add(synth, "pairs", index, chunks(read_pairs(item), size), write, item.name, progress)
+
+
+def add_instructions(
+    synth: Synth, index: int, item: InstructionInput, size: int, progress: Bar
+) -> list[dict[str, Any]]:
+    """Read and judge one input of instructions in shards of `size` rows; return the counts of its shards."""
+
+    def write(chunk: list[RawInstruction], name: str) -> None:
+        _write_instructions(synth, index, item, chunk, name)
+
+    return _add(
+        synth, "instructions", index, chunks(read_instructions(item), size), write, item.source, progress
+    )
+
+
+def _add(
+    synth: Synth,
+    kind: str,
+    index: int,
+    shards_of_rows: Iterable[list[Raw]],
+    write: Callable[[list[Raw], str], None],
+    said: str,
+    progress: Bar,
+) -> list[dict[str, Any]]:
+    """Write the shards of one input that do not stand, take in those that do; return the counts of all."""
+    shards = synth.shards[kind]
     stats: list[dict[str, Any]] = []
-    for place, chunk in enumerate(chunks(read_pairs(item), size)):
+    for place, chunk in enumerate(shards_of_rows):
         name = f"{index:04d}-{place:06d}"
         if shards.has(name):
-            synth.recall("pairs", name)
+            synth.recall(kind, name)
         else:
-            _write_pairs(synth, index, item, chunk, name)
+            write(chunk, name)
         stats.append(shards.stats(name))
-        progress.advance(len(chunk), item.name)
+        progress.advance(len(chunk), said)
     return stats
 
 
@@ -81,23 +114,6 @@ def _write_pairs(synth: Synth, index: int, item: PairInput, chunk: list[RawPair]
     linked = sum(bool(pair.document_id) for pair in pairs)
     stats = count(len(chunk), len(pairs), linked, dropped, tally)
     synth.shards["pairs"].write(name, {"pairs": pairs, "dropped": dropped}, stats)
-
-
-def add_instructions(
-    synth: Synth, index: int, item: InstructionInput, size: int, progress: Bar
-) -> list[dict[str, Any]]:
-    """Read and judge one input of instructions in shards of `size` rows; return the counts of its shards."""
-    shards = synth.shards["instructions"]
-    stats: list[dict[str, Any]] = []
-    for place, chunk in enumerate(chunks(read_instructions(item), size)):
-        name = f"{index:04d}-{place:06d}"
-        if shards.has(name):
-            synth.recall("instructions", name)
-        else:
-            _write_instructions(synth, index, item, chunk, name)
-        stats.append(shards.stats(name))
-        progress.advance(len(chunk), item.source)
-    return stats
 
 
 def _write_instructions(

@@ -54,15 +54,6 @@ def hash_key(*texts: str) -> int:
     )
 
 
-def pair_key(source: str, target: str, source_origin: str) -> int:
-    """Return what must be unique about a pair.
-
-    Beside a synthetic source only the organic target counts: another translation of it says nothing new in the language
-    to learn. Where both sides are organic, two human translations of one sentence are two pairs.
-    """
-    return hash_key(target) if source_origin == "synthetic" else hash_key(source, target)
-
-
 def numbers(text: str) -> list[str]:
     """Return the runs of digits of a text as 0-9 without leading zeros, thousands separators joined."""
     joined = regex.sub(r"(?<=\p{Nd}),(?=\p{Nd})", "", text)
