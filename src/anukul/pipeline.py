@@ -10,36 +10,34 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from importlib import metadata, resources
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from anukul import __version__, launch
 from anukul.config import (
-    STAGE_FILES,
     STAGE_OWN,
     EvaluateSettings,
     RunConfig,
     Section,
     Stage,
-    TextInput,
     resolve,
 )
-from anukul.configfile import input_files, prompts_path
 from anukul.errors import UserError
-from anukul.languages import load as load_language
+from anukul.inputs import (
+    corpus_inputs,
+    evaluate_inputs,
+    probe_inputs,
+    report_inputs,
+    stage_inputs,
+    synth_inputs,
+)
 from anukul.progress import say
 from anukul.rundir import (
     Result,
     StaleStepError,
     StepFolder,
     StepKey,
-    digest,
-    hash_file,
-    hash_model,
-    hash_path,
     lock,
     write_atomic,
     write_json,
@@ -189,22 +187,22 @@ def units(config: RunConfig, root: Path) -> list[Unit]:
         found.append(Unit(step, settings, inputs, partial(_run, step, config, root)))
 
     if config.corpus:
-        add("corpus", config.corpus, partial(_corpus_inputs, config), NOT_OF_CORPUS)
+        add("corpus", config.corpus, partial(corpus_inputs, config), NOT_OF_CORPUS)
     if config.synth:
-        add("synth", config.synth, partial(_synth_inputs, config, root), NOT_OF_SYNTH)
+        add("synth", config.synth, partial(synth_inputs, config, root), NOT_OF_SYNTH)
     if config.train:
         for index, stage in enumerate(config.train.stages):
             settings = {**common, "train": _stage_settings(config, stage)}
-            inputs = partial(_stage_inputs, config, root, index)
+            inputs = partial(stage_inputs, config, root, index)
             found.append(
                 Unit(f"train/{stage.name}", settings, inputs, partial(_run_stage, config, root, index))
             )
     if config.evaluate:
         _check_replay(config.evaluate, root)
-        add("evaluate", config.evaluate, partial(_evaluate_inputs, config, root), NOT_OF_EVALUATE)
+        add("evaluate", config.evaluate, partial(evaluate_inputs, config, root), NOT_OF_EVALUATE)
     if config.probe:
-        add("probe", config.probe, partial(_probe_inputs, config, root))
-    add("report", config.report, partial(_report_inputs, config, root))
+        add("probe", config.probe, partial(probe_inputs, config, root))
+    add("report", config.report, partial(report_inputs, config, root, [unit.name for unit in found]))
     return found
 
 
@@ -244,148 +242,6 @@ def _stage_settings(config: RunConfig, stage: Stage) -> dict[str, Any]:
     return {**settings, "stage": stage.model_dump(mode="json", exclude=set(STAGE_OWN))}
 
 
-def _texts(inputs: tuple[TextInput, ...], name: str) -> dict[str, str]:
-    return {f"{name}.{i}": _hash_input(item) for i, item in enumerate(inputs)}
-
-
-def _hash_input(item: TextInput) -> str:
-    """Digest of an input's files, by their names and contents; of a dataset on the hub its commit."""
-    if item.dataset is None and resolve(item.path).is_file():
-        return hash_path(resolve(item.path))
-    from anukul.corpus.readers import files_of, folder_of, revision_of
-
-    commit = revision_of(item)
-    if commit is not None:
-        return f"{item.path}@{commit}"
-    folder = folder_of(item)
-    return digest([[str(file.relative_to(folder)), hash_file(file)] for file in files_of(item)])
-
-
-def _corpus_inputs(config: RunConfig) -> dict[str, str]:
-    assert config.corpus is not None
-    hashes = {**_texts(config.corpus.inputs, "inputs"), **_texts(config.corpus.replay, "replay")}
-    hashes.update(_languages(config))
-    if config.corpus.glotlid:
-        hashes["glotlid"] = hash_path(resolve(config.corpus.glotlid))
-    if config.corpus.decontaminate:
-        hashes.update(_evaluated_on(config))
-    return hashes
-
-
-def _languages(config: RunConfig) -> dict[str, str]:
-    """Digests of what the languages' YAML files say, their rivals' among them: a threshold decides rows, no comment."""
-    codes = {config.language, config.base_language, "eng_Latn"}
-    codes |= {rival for code in sorted(codes) for rival in load_language(code).confusables}
-    folder = resources.files("anukul.languages")
-    texts = {f"{code}.yaml": folder.joinpath(f"{code}.yaml").read_text("utf-8") for code in sorted(codes)}
-    return {f"languages/{name}": digest(yaml.safe_load(text)) for name, text in texts.items()}
-
-
-def _evaluated_on(config: RunConfig) -> dict[str, str]:
-    """Digests of all that the run evaluates on: text is not trained on that holds an item of it."""
-    of_evaluation = ("evaluate.", "probe.", "train.ledger.")
-    files = [
-        item for item in input_files(config) if item[0].startswith(of_evaluation) and "judge" not in item[0]
-    ]
-    hashes = {key: hash_path(resolve(name)) for key, name in files}
-    settings = config.evaluate
-    if settings is None:
-        return hashes
-    for name in [*(task.harness or task.name for task in settings.tasks if not task.path), *settings.presets]:
-        hashes[f"evaluate.{name}"] = _harness(name)
-    if settings.generation and not settings.generation.prompts:
-        hashes["evaluate.generation.prompts"] = hash_path(prompts_path(settings.generation, config.language))
-    return hashes
-
-
-def _synth_inputs(config: RunConfig, root: Path) -> dict[str, str]:
-    assert config.synth is not None
-    hashes = {}
-    if config.corpus:
-        hashes["corpus/documents.parquet"] = StepFolder(root, "corpus").outputs()["documents.parquet"]
-    if config.corpus is None or config.corpus.decontaminate:
-        hashes.update(_evaluated_on(config))
-    if config.corpus is not None and config.corpus.decontaminate:
-        hashes["corpus.decontaminate"] = digest(config.corpus.decontaminate.model_dump())
-    for i, pair in enumerate(config.synth.pairs):
-        hashes[f"pairs.{i}.source"] = hash_path(resolve(pair.source))
-        if pair.target:
-            hashes[f"pairs.{i}.target"] = hash_path(resolve(pair.target))
-    for i, item in enumerate(config.synth.instructions):
-        hashes[f"instructions.{i}"] = hash_path(resolve(item.path))
-    for key, asked in config.synth.translators():
-        if asked.engine != "endpoint":
-            hashes[f"{key}.model"] = hash_path(resolve(asked.model))
-    return hashes
-
-
-def _stage_inputs(config: RunConfig, root: Path, index: int) -> dict[str, str]:
-    assert config.train is not None
-    stage = config.train.stages[index]
-    hashes = {"model": hash_model(config.model)}
-    files = list(STAGE_FILES[stage.format])
-    if config.train.of(stage).replay_share > 0:
-        files.append("corpus/replay.parquet")
-    if index == 0 and config.train.vocabulary and "corpus/documents.parquet" not in files:
-        files.append("corpus/documents.parquet")  # what new pieces are learnt from
-    for file in files:
-        step, _, name = file.partition("/")
-        if getattr(config, step) is None:
-            raise UserError(
-                f"train.stages.{index}: format '{stage.format}' reads {file}: add a {step} section"
-            )
-        hashes[file] = StepFolder(root, step).outputs()[name]
-    if config.train.ledger:
-        for key, path in config.train.ledger.probes.files():
-            hashes[f"ledger.{key}"] = hash_path(resolve(path))
-    if index > 0:
-        before = config.train.stages[index - 1].name
-        hashes[f"train/{before}/adapter"] = StepFolder(root, f"train/{before}").outputs()["adapter"]
-    return hashes
-
-
-def _adapter(config: RunConfig, root: Path) -> dict[str, str]:
-    hashes = {"model": hash_model(config.model)}
-    if config.train is None:
-        raise UserError("evaluate and probe compare base and adapted: the config needs a train section")
-    last = f"train/{config.train.stages[-1].name}"
-    return {**hashes, f"{last}/adapter": StepFolder(root, last).outputs()["adapter"]}
-
-
-def _evaluate_inputs(config: RunConfig, root: Path) -> dict[str, str]:
-    settings = config.evaluate
-    assert settings is not None
-    hashes = _adapter(config, root)
-    for task in settings.tasks:
-        hashes[f"tasks.{task.name}"] = (
-            hash_path(resolve(task.path)) if task.path else _harness(task.harness or task.name)
-        )
-    for preset in settings.presets:
-        hashes[f"presets.{preset}"] = _harness(preset)
-    if settings.translation:
-        hashes["translation.source"] = hash_path(resolve(settings.translation.source))
-        hashes["translation.target"] = hash_path(resolve(settings.translation.target))
-    if settings.corpus_probe:
-        if config.corpus is None:
-            raise UserError(
-                "evaluate.corpus_probe: the corpus step makes what it asks about: add a corpus section"
-            )
-        hashes["corpus_probe.text"] = hash_path(resolve(settings.corpus_probe.text))
-        hashes["corpus/documents.parquet"] = StepFolder(root, "corpus").outputs()["documents.parquet"]
-        if config.synth:  # names are known by what stands on the other side
-            hashes["synth/pairs.parquet"] = StepFolder(root, "synth").outputs()["pairs.parquet"]
-    if settings.generation:
-        hashes["generation.prompts"] = hash_path(prompts_path(settings.generation, config.language))
-        if settings.generation.judge and settings.generation.judge.replay:
-            hashes["generation.judge.replay"] = hash_path(resolve(settings.generation.judge.replay))
-    for text in settings.bits_per_byte:
-        hashes[f"bits_per_byte.{text.name}"] = hash_path(resolve(text.path))
-    for name, path in (("knowledge", settings.knowledge), ("agreement", settings.agreement)):
-        if path:
-            hashes[name] = hash_path(resolve(path))
-    return hashes
-
-
 def _check_replay(settings: EvaluateSettings, root: Path) -> None:
     """Raise UserError where a judge's answers would be read from the very folder that redoing the step deletes."""
     judge = settings.generation.judge if settings.generation else None
@@ -394,46 +250,6 @@ def _check_replay(settings: EvaluateSettings, root: Path) -> None:
             f"evaluate.generation.judge.replay: {judge.replay}: this file is deleted when evaluate is redone; copy it "
             "out of the run folder and name the copy"
         )
-
-
-def _harness(name: str) -> str:
-    """What stands for tasks whose data lm-eval fetches: the version of lm-eval that defines them."""
-    return f"{name} of lm-eval {metadata.version('lm-eval')}"
-
-
-def _probe_inputs(config: RunConfig, root: Path) -> dict[str, str]:
-    assert config.probe is not None
-    hashes = {**_adapter(config, root), "treebank": hash_path(resolve(config.probe.treebank))}
-    for found in config.probe.pairs:
-        hashes[f"pairs.{found.name}"] = hash_path(resolve(found.path))
-    for text in config.probe.held_out(config.evaluate):
-        # which lines are read is said in another section, where they are evaluate's
-        lines = [hash_path(resolve(text.path)), text.skip, text.limit]
-        hashes[f"knockout.{text.name}"] = digest(lines)
-    return hashes
-
-
-def _report_inputs(config: RunConfig, root: Path) -> dict[str, str]:
-    hashes = {}
-    for unit in units(config, root)[:-1]:
-        marker = StepFolder(root, unit.name).path / "done.json"
-        if marker.exists():
-            for name, value in StepFolder(root, unit.name).outputs().items():
-                hashes[f"{unit.name}/{name}"] = value
-    if not hashes:
-        raise UserError(
-            f"{root}: no step is done yet, there is nothing to report; `anukul run` does all steps"
-        )
-    for case in sorted(root.glob("probe/cases/*/case.json")):  # asked for by hand, of no step
-        hashes[f"probe/cases/{case.parent.name}"] = hash_path(case)
-    for folder in config.report.compare:
-        scores = resolve(folder) / "evaluate" / "scores.json"
-        if not scores.exists():
-            raise UserError(
-                f"report.compare: {folder}: no evaluate/scores.json there; run that variant first"
-            )
-        hashes[f"compare/{folder}"] = hash_path(scores)
-    return hashes
 
 
 def record_run(config: RunConfig, requested: str, root: Path) -> None:

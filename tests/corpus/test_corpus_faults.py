@@ -18,7 +18,7 @@ import pytest
 import yaml
 from shard_jobs import NumberJob, write_number
 
-from anukul import cli, languages, pipeline
+from anukul import cli, inputs, languages, pipeline
 from anukul.config import CorpusSettings, ModelSettings, RunConfig, TextInput
 from anukul.corpus import step, workers
 from anukul.corpus.readers import BadFiles
@@ -299,7 +299,7 @@ def test_a_changed_setting_with_the_old_folder_is_refused(
             text["thresholds"]["margin"] += 1
         (changed / file.name).write_text(yaml.safe_dump(text))
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "resources", SimpleNamespace(files=lambda name: changed))
+        patch.setattr(inputs, "resources", SimpleNamespace(files=lambda name: changed))
         with pytest.raises(StaleStepError, match=r"inputs.languages/npi_Deva.yaml: "):
             pipeline.run_steps(config, "", root, ("corpus",))
     write_jsonl(path, sentences(31))
@@ -314,9 +314,9 @@ def test_a_changed_evaluation_set_asks_for_the_corpus_again(tmp_path: Path) -> N
     data = json.loads(make_config(path).model_dump_json())
     data["evaluate"] = {"bits_per_byte": [{"name": "held", "path": str(held_out), "language": "npi_Deva"}]}
     config = RunConfig.model_validate(data)
-    first = pipeline._corpus_inputs(config)
+    first = inputs.corpus_inputs(config)
     held_out.write_text("दुई\n")
-    changed = pipeline._corpus_inputs(config)
+    changed = inputs.corpus_inputs(config)
     assert [key for key in first if first[key] != changed[key]] == ["evaluate.bits_per_byte.0.path"]
 
 

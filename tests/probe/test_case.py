@@ -9,7 +9,7 @@ import torch
 from probe_planted import SUBJECT
 from probe_run import config, settings
 
-from anukul import casestudies, pipeline
+from anukul import casestudies, inputs, pipeline
 from anukul.config import CaseStudy, RunConfig
 from anukul.errors import UserError
 from anukul.model.adapter import load_adapter
@@ -165,8 +165,9 @@ def test_a_case_stands_beside_the_probe_step(trained: tuple[RunConfig, Path]) ->
     assert casestudies.run_case(run, root, case, None).startswith(path)
     casestudies.run_case(run, root, case, (0, 0))
     assert len(list((root / "probe" / "cases").iterdir())) == 2
-    inputs = pipeline._report_inputs(run, root)
-    shown = {name: value for name, value in inputs.items() if name.startswith("probe/cases/")}
+    before = [unit.name for unit in pipeline.units(run, root)[:-1]]
+    read = inputs.report_inputs(run, root, before)
+    shown = {name: value for name, value in read.items() if name.startswith("probe/cases/")}
     assert len(shown) == 2 and hash_path(Path(path) / "case.json") in shown.values()
 
 
