@@ -9,8 +9,9 @@ READY := $(VENV)/.ready
 demo: $(READY)
 	$(BIN)/anukul demo
 
+# a file of tests to each core, each with one thread: small tensors gain nothing from a second
 test: $(READY)
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff check

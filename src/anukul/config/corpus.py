@@ -89,7 +89,7 @@ class DedupSettings(Section):
     bands: int = Field(14, ge=1)
     rows: int = Field(8, ge=1, description="of a band; bands x rows hashes are a signature")
     min_similarity: float = Field(
-        0.7, ge=0.0, le=1.0, description="share of equal hashes in two signatures, below which they differ"
+        0.6, ge=0.0, le=1.0, description="share of equal hashes in two signatures, below which they differ"
     )
 
 
