@@ -5,7 +5,7 @@ import yaml
 from typer.testing import CliRunner
 
 from anukul.cli import app
-from anukul.corpus.estimate import as_yaml, estimate, read_sample, script_of
+from anukul.corpus.estimate import MEANING, as_yaml, estimate, read_sample, script_of
 from anukul.errors import UserError
 from anukul.languages import Quality, load
 
@@ -47,7 +47,35 @@ def test_the_yaml_is_a_quality_section(sample: Path) -> None:
     quality = Quality.model_validate(yaml.safe_load(text)["quality"])
     assert quality.language_score == NEPALI.quality.language_score
     assert "र" in quality.stop_words and quality.min_stop_words >= 1
-    assert "drops 0 of 16" in text and "n = 16 texts" in text and "Few: of 16 texts" in text
+    assert "drops 0 of 16" in text and "n = 16 texts" in text and "Few: 0.5% of 16 texts" in text
+    assert "Its documents look like: npi_Deva 100.0%." in text and "ATTENTION" not in text
+    assert all(f"  # {MEANING[key]}\n  {key}: " in text for key in MEANING)
+    assert "now 3, which drops 0" in text and "now [0.114, 0.103, 0.091], which drops [" in text
+
+
+def test_what_holds_now_is_measured_on_the_sample_too() -> None:
+    found = estimate([f"{line} {'क ख ग घ ' * 5}" for line in LINES], NEPALI)
+    shortest = found.thresholds["min_word_length"][0]
+    assert (shortest.now, shortest.now_drops, shortest.dropped) == (3.0, 1.0, 0.0)
+    words = found.thresholds["min_stop_words"][0]
+    assert (words.now, words.now_drops) == (2, 0.0)
+
+
+def test_repeated_documents_count_once() -> None:
+    once, many = (
+        estimate(LINES, NEPALI),
+        estimate([*LINES, *(line.replace("।", " ।") for line in LINES)], NEPALI),
+    )
+    assert (many.documents, many.repeated) == (once.documents, 200) and many.thresholds == once.thresholds
+    assert "200 more documents repeat the words of an earlier one" in as_yaml(many, "x", NEPALI)
+    with pytest.raises(UserError, match="fewer than 100 words, repeated documents left out"):
+        estimate(LINES[:1] * 100, NEPALI)
+
+
+def test_a_sample_of_another_language_is_said_out_loud() -> None:
+    text = as_yaml(estimate(LINES, load("mai_Deva")), "x", load("mai_Deva"))
+    assert "Its documents look like: npi_Deva 100.0%." in text
+    assert "ATTENTION: fewer than 90% look like mai_Deva" in text
 
 
 def test_a_language_without_a_yaml_is_measured_by_its_script() -> None:
@@ -81,7 +109,7 @@ def test_the_command(sample: Path) -> None:
     runner = CliRunner()
     result = runner.invoke(app, ["corpus", "--estimate", str(sample), "--language", "mai_Deva"])
     assert result.exit_code == 0
-    assert result.output.startswith("# Proposed for mai_Deva from ")
+    assert result.output.startswith(f"# Proposed for mai_Deva.\n# Sample: {sample}, 200 documents, ")
     assert yaml.safe_load(result.output)["quality"]["language_score"] == 0.41
     unknown = runner.invoke(app, ["corpus", "--estimate", str(sample), "--language", "new_Deva"])
     assert "a language in Devanagari script" in unknown.output

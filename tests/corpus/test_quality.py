@@ -258,8 +258,8 @@ def test_real_flores_nepali_is_kept_and_hindi_dropped(real_data: Path) -> None:
 
 @pytest.mark.real
 def test_real_sentences_are_not_dropped_by_quality(real_data: Path) -> None:
-    """What is dropped of these good sentences is in Latin letters, or mostly so."""
-    for name, most in (("floresv1/wikipedia.dev.ne-en.ne", 15), ("tico19/tico19-test.nep", 5)):
+    """What is dropped of these good sentences is Nepali in Latin letters, and a list of names in them."""
+    for name, most in (("floresv1/wikipedia.dev.ne-en.ne", 15), ("tico19/tico19-test.nep", 1)):
         found = [judge(line, NEPALI, corpus()) for line in _lines(real_data / "parallel" / name)]
         assert Counter(drop.rule for drop in found if drop) == {"wrong_script": most}
 

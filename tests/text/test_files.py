@@ -138,6 +138,57 @@ def test_quotation_marks_are_characters_of_tsv(tmp_path: Path) -> None:
     ]
 
 
+def found_in(path: Path) -> list[tuple[int, str, str]]:
+    """Number, text and rule of each row."""
+    rows = read_table(path, format_of(path), ("text",))
+    return [(row.number, row.values.get("text", ""), row.rule) for row in rows]
+
+
+def test_a_quotation_that_is_never_closed(tmp_path: Path) -> None:
+    """All that follows would be one cell: the file is named as broken, at the row where it opens."""
+    path = tmp_path / "a.csv"
+    path.write_text('n,text\n1,राम\n2,"सीता\n3,हरि\n4,गीता\n')
+    rows = read_table(path, "csv", ("text",))
+    assert next(rows).values == {"text": "राम"}
+    with pytest.raises(
+        CorruptFile, match=r"a.csv: line 3: a quotation mark is opened in this row and never closed"
+    ):
+        next(rows)
+    path.write_text('n,"text\n1,राम\n')
+    with pytest.raises(CorruptFile, match="line 1: a quotation mark is opened"):
+        texts(path)
+
+
+def test_a_quotation_that_is_opened_by_mistake(tmp_path: Path) -> None:
+    """It ends at the next quotation mark, whose row is no row then; the rows after that are read."""
+    path = tmp_path / "a.csv"
+    path.write_text('n,text\n1,"राम\n2,सीता\n3,"हरि, गयो"\n4,गीता\n5,"एक""दुई"\n6,"तीन" चार\n7,पाँच\n')
+    assert found_in(path) == [
+        (2, "", "invalid_csv"),
+        (5, "गीता", ""),
+        (6, 'एक"दुई', ""),
+        (7, "", "invalid_csv"),
+        (8, "पाँच", ""),
+    ]
+    first = next(read_table(path, "csv", ("text",)))
+    assert first.raw == '1,"राम\n2,सीता\n3,"हरि, गयो"'
+    assert first.detail.startswith("a.csv: line 2: not CSV: ")
+    path.write_text('n,"te"xt\n1,राम\n')
+    with pytest.raises(CorruptFile, match="the header is no row"):
+        texts(path)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv"])
+def test_more_cells_than_the_header_has(tmp_path: Path, suffix: str) -> None:
+    mark = {"csv": ",", "tsv": "\t"}[suffix]
+    path = tmp_path / f"a.{suffix}"
+    path.write_text("n,text\n1,राम, घर गयो\n2,सीता,, \n3,हरि\n".replace(",", mark))
+    assert found_in(path) == [(2, "", "extra_cells"), (3, "सीता", ""), (4, "हरि", "")]
+    first = next(read_table(path, suffix, ("text",)))
+    assert first.raw == f"1{mark}राम{mark} घर गयो"
+    assert first.detail == f"a.{suffix}: line 2: 3 cells, the header has 2"
+
+
 def test_a_row_without_end_fills_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opened, "MAX_ROW", 1000)
     path = tmp_path / "a.txt.gz"

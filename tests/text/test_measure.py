@@ -22,7 +22,7 @@ def test_counts_are_those_of_the_words(text: str) -> None:
     assert known.words == len(found) == word_count(meter("npi_Deva").pack(text))
     assert known.characters == sum(map(len, found))
     assert known.without_letter == sum(1 for word in found if not regex.search(r"\p{L}", word))
-    assert known.letters == len(regex.findall(r"\p{L}", text))
+    assert known.letters == len(regex.findall(r"\p{L}|\p{M}", text))
     assert known.script_share == script_share(text, "Devanagari")
     assert known.stop_words == sum(1 for word in found if word in NEPALI.quality.stop_words)
 

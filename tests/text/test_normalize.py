@@ -14,6 +14,7 @@ from anukul.text.keys import fold_digits, hash_key, match_key, numbers
 from anukul.text.normalize import (
     BADNESS,
     DEVANAGARI_SPELLINGS,
+    EARLY_NASAL,
     MOJIBAKE_SIGN,
     RULES,
     SCRIPT_RULES,
@@ -30,6 +31,7 @@ ENGLISH = load("eng_Latn")
 PIECES = st.sampled_from(
     [
         *"नर्काअएएेआेािँं़।a<>&;# \t\n\r\v\u200b\u200c\u200d\u00ad\ufeff\u200e\u2028\u00a0\x07\x1b\x85क़",
+        *["|", "||", " |", "ै", "ऱ्", "र\u093c"],
         *["र्", "गर्‍यो", "र्इ", "&amp;", "&lt;", "b>", "&#2344;", "<p>", "</div>", "<!--", "-->", "<script>"],
         *[
             "</script>",
@@ -57,6 +59,7 @@ CASES = {
     "nfc": ("cafe\u0301", "café"),
     "white_space": ("  नेपाल \u00a0\t भारत\r\n\r\n चीन ", "नेपाल भारत\nचीन"),
     "misspelling": ("अामा र एेना", "आमा र ऐना"),
+    "danda": ("राम गयो | सीता आइन्|", "राम गयो । सीता आइन्।"),
 }
 
 
@@ -94,6 +97,7 @@ def test_devanagari_that_means_something_stays(text: str) -> None:
         "க்ஷ മലയാളം ശ്രീ",
         "Größe, naïve, Ærø, “quotes” – dash… I’m",
         "SÃO PAULO, não, à la carte",
+        "a | b | c |\n| x | y |\nls | wc|",
     ],
 )
 def test_other_scripts_are_left_alone(text: str) -> None:
@@ -115,9 +119,48 @@ def test_doubled_invisible_sign() -> None:
     assert normalize("हाँ", NEPALI)[0] != normalize("हां", NEPALI)[0]
 
 
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [("हँुदैन", "हुँदैन"), ("भंैसी", "भैंसी"), ("दसांै", "दसौं"), ("आंैठा", "औंठा"), ("झँिगा", "झिँगा"), ("दुःुख", "दुुःख")],
+)
+def test_a_nasal_sign_stands_behind_its_vowel_sign(wrong: str, right: str) -> None:
+    assert normalize(wrong, NEPALI) == (normalize(right, NEPALI)[0], ["misspelling"])
+    assert normalize(wrong, ENGLISH) == (wrong, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("राम गयो| सीता आइन्", "राम गयो। सीता आइन्"),
+        ("उनले भने, “जाऊ|” अनि गयो |\nसन् २०२४ |", "उनले भने, “जाऊ।” अनि गयो ।\nसन् २०२४ ।"),
+        ("दोहा || १ ||", "दोहा ॥ १ ॥"),
+        ("काम गर्\u200dयो|", "काम गर्\u200dयो।"),
+    ],
+)
+def test_a_pipe_for_a_danda(text: str, expected: str) -> None:
+    assert normalize(text, NEPALI) == (expected, ["danda"])
+    assert normalize(text, ENGLISH) == (text, [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["गृहपृष्ठ | समाचार | खेल", "| नाम | ठाउँ |", "नाम|ठाउँ|उमेर", "उषा पाण्डे |काठमाण्डौं", "a | b | c |", "x || y"],
+)
+def test_other_pipes_stay(text: str) -> None:
+    assert normalize(text, NEPALI) == (text, [])
+
+
 def test_windows_mojibake_too() -> None:
     seen = "“नेपाल”".encode().decode("sloppy-windows-1252")
     assert normalize(seen, NEPALI) == ("“नेपाल”", ["mojibake"])
+
+
+@pytest.mark.parametrize("cut", [1, 2])
+def test_a_letter_cut_off_in_broken_encoding_goes(cut: int) -> None:
+    seen = "नेपाल राम्रो छ".encode()[:-cut].decode("latin-1")
+    assert normalize(seen, NEPALI) == ("नेपाल राम्रो", ["mojibake", "white_space"])
+    assert normalize("नेपालà", NEPALI) == ("नेपालà", [])
+    assert normalize("dÃ©jÃ\xa0 là, voilÃ\xa0", NEPALI)[0].endswith("voilà")
 
 
 def test_nested_entities_come_out() -> None:
@@ -188,7 +231,7 @@ def test_windows_around_signs_see_what_ftfy_sees(text: str) -> None:
 # What normalisation may take: the second sign of a pair in the spelling table (and र् before इ), the second of two
 # equal signs, what NFC composes. Tags, entities and mojibake are no letters of the text; they are left out here.
 LETTERS = st.text(
-    alphabet=st.sampled_from([*"नकरअआएउइािीुूेैोौंँः़्०१९ \n\t।,“a1\u200b\u200c\u200d\u00ad\ufeff\u200e\x07"]),
+    alphabet=st.sampled_from([*"नकरअआएउइािीुूेैोौंँः़्०१९ \n\t।|,“a1\u200b\u200c\u200d\u00ad\ufeff\u200e\x07"]),
     max_size=24,
 )
 
@@ -201,8 +244,12 @@ def base_letters(text: str) -> str:
 @given(LETTERS)
 @example("गर्\u200d\u200dयो")
 @example("क\u0941\u0941ल")
+@example("\u093c\u094d\u093c1")
 def test_no_letter_is_ever_lost(text: str) -> None:
     bare = regex.sub(r"[\u200b-\u200e\u00ad\ufeff\x07]", "", text)
+    bare = unicodedata.normalize("NFC", bare)  # it puts marks in order, and equal ones side by side
+    while (ordered := EARLY_NASAL.sub(r"\2\1", bare)) != bare:  # it moves, and is not lost
+        bare = ordered
     expected = base_letters(bare)
     for wrong in DEVANAGARI_SPELLINGS:  # the letter of a vowel written in two parts is another one
         if regex.search(wrong, bare):
@@ -270,11 +317,22 @@ def test_script_share() -> None:
     assert script_share("नेपाल", "Devanagari") == 1.0
     assert script_share("कख ab १२ ।", "Devanagari") == 0.5
     assert script_share("१२ ।", "Devanagari") == 0.0
+    assert script_share("", "Latin") == 0.0
+
+
+@pytest.mark.parametrize(
+    "text", ["EU/EEA देशहरू र UK मा COVID-19 मामिलाहरू", "SARS-CoV-2 कहाँबाट आयो?", "HCoV-NL63 अल्फा-CoV हरू हुन्।"]
+)
+def test_vowel_signs_count_as_the_vowels_that_they_are(text: str) -> None:
+    assert script_share(text, "Devanagari") > 0.5
+    assert script_share("caf\u0065\u0301 ने", "Latin") == 4 / 6  # an accent is no vowel
 
 
 def test_match_key_folds_what_a_reader_would_not_see() -> None:
     assert match_key("उनले गर्‍यो ।") == match_key("उनले  गर्यो।") == "उनले गर्यो"
     assert match_key("सन् २०२४, Nepal!") == match_key("सन्‌ 2024 nepal")
+    assert match_key("गऱ्यो") == match_key("गर्\u200dयो")  # eyelash ra, in both spellings
+    assert match_key("ऱा") != match_key("रा")
     assert match_key("हाँ") != match_key("हां")
     assert hash_key("क", "ख") != hash_key("ख", "क")
     assert hash_key("क।") == hash_key("क")

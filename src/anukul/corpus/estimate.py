@@ -7,7 +7,7 @@ the sample stands beside it, with how many texts that is out of.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from unicodedata import name
 
@@ -18,14 +18,34 @@ from anukul.config import QualitySettings, TextInput
 from anukul.corpus.quality import DUPLICATE, TOP, duplicate_lines, ngram_shares
 from anukul.corpus.readers import read_documents
 from anukul.errors import UserError
-from anukul.languages import Language
+from anukul.languages import Language, Quality, available
 from anukul.text.identify import identify
+from anukul.text.keys import hash_key
 from anukul.text.normalize import normalize_script
 from anukul.text.words import LETTER, words
 
 FEW = 400  # texts, below which a quantile of 0.995 rests on one or two of them
 STOP_WORDS = 10  # the most frequent words, as many as FineWeb-2 has for most languages
 FLOOR = 0.05  # a share of repetition: where the sample repeats nothing, a little is allowed all the same
+TRUSTED = 0.9  # of a sample's documents look like its language
+MEANING = {
+    "min_word_length": "mean characters of a word, vowel signs counted; texts of shorter words are no prose",
+    "max_word_length": "the same, at most: words are longer where spaces are missing",
+    "min_alphabetic_words": "share of the words that hold a letter; the others are numbers",
+    "max_duplicate_lines": "share of the lines that repeat an earlier one",
+    "max_top_ngrams": "share of the characters in the most frequent run of 2, of 3 and of 4 words",
+    "max_duplicate_ngrams": "share of the characters in runs of 5, 6, 7, 8, 9 and 10 words that stood before",
+    "min_stop_words": "how many of a text's words are stop words; a list of names has none",
+}
+COLUMNS = {  # what a setting that is held now is measured by
+    "min_word_length": ("word_length",),
+    "max_word_length": ("word_length",),
+    "min_alphabetic_words": ("alphabetic_words",),
+    "max_duplicate_lines": ("duplicate_lines",),
+    "max_top_ngrams": tuple(map(str, TOP)),
+    "max_duplicate_ngrams": tuple(map(str, DUPLICATE)),
+    "min_stop_words": ("own_stop_words",),
+}
 SCRIPT_LETTERS = 20_000  # letters looked at to tell the script
 
 
@@ -36,6 +56,8 @@ class Threshold:
     value: float
     dropped: float
     floored: bool = False
+    now: float | None = None  # what the language's YAML holds
+    now_drops: float = 0.0  # share of the sample's texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +65,8 @@ class Estimate:
     """What a sample proposes."""
 
     script: str
-    documents: int
+    documents: int  # that differ
+    repeated: int  # documents left out, whose words stand in an earlier one
     texts: int  # documents joined to the size from which the rules apply
     words: int
     quantile: float
@@ -79,26 +102,33 @@ def estimate(documents: list[str], language: Language | None, quantile: float = 
     if not 0.5 < quantile < 1:
         raise UserError(f"estimate: the quantile must lie between 0.5 and 1, not {quantile}")
     script = language.script if language is not None else script_of(documents)
-    texts = [text for text in (normalize_script(item, script)[0] for item in documents) if text]
+    all_texts = [text for text in (normalize_script(item, script)[0] for item in documents) if text]
+    texts = list({hash_key(text): text for text in reversed(all_texts)}.values())[::-1]  # the first of each
     size = QualitySettings().from_words
     joined = list(_joined(texts, size))
     if not joined:
-        raise UserError(f"estimate: the sample holds fewer than {size} words; the rules apply from {size} on")
+        again = ", repeated documents left out" if len(texts) < len(all_texts) else ""
+        raise UserError(
+            f"estimate: the sample holds fewer than {size} words{again}; the rules apply to texts of {size} words and "
+            "more, and a few hundred such texts make a sample"
+        )
     counts = Counter(word.lower() for text in texts for word in words(text))
     total = sum(counts.values())
     frequent = [(word, number) for word, number in counts.most_common(5 * STOP_WORDS) if LETTER.search(word)]
     chosen = frequent[:STOP_WORDS]
-    measured = [_measure(text, {word for word, _ in chosen}) for text in joined]
+    own = language.quality.stop_words if language is not None else frozenset()
+    measured = [_measure(text, {word for word, _ in chosen}, own) for text in joined]
     columns = {key: np.array([row[key] for row in measured]) for key in measured[0]}
     return Estimate(
         script,
         len(texts),
+        len(all_texts) - len(texts),
         len(joined),
         total,
         quantile,
         size,
         [(word, number / total) for word, number in chosen],
-        _thresholds(columns, quantile),
+        _thresholds(columns, quantile, language.quality if language is not None else None),
         dict(Counter(identify(text, language).language for text in texts)) if language is not None else {},
     )
 
@@ -115,7 +145,7 @@ def _joined(texts: list[str], size: int) -> Iterator[str]:
             current, number = [], 0
 
 
-def _measure(text: str, frequent: set[str]) -> dict[str, float]:
+def _measure(text: str, frequent: set[str], own: frozenset[str]) -> dict[str, float]:
     found = words(text)
     with_letter = sum(1 for word in found if LETTER.search(word))
     shares = {n: share for n, (share, _) in ngram_shares(found, len(text))}
@@ -124,11 +154,16 @@ def _measure(text: str, frequent: set[str]) -> dict[str, float]:
         "alphabetic_words": with_letter / len(found),
         "duplicate_lines": duplicate_lines(text),
         "stop_words": float(sum(1 for word in found if word.lower() in frequent)),
+        "own_stop_words": float(sum(1 for word in found if word.lower() in own)),
         **{f"{n}": share for n, share in shares.items()},
     }
 
 
-def _thresholds(columns: "dict[str, np.ndarray]", quantile: float) -> dict[str, list[Threshold]]:
+def _thresholds(
+    columns: "dict[str, np.ndarray]", quantile: float, held: Quality | None
+) -> dict[str, list[Threshold]]:
+    """Return the quantiles of the columns, rounded outwards, beside the thresholds that are held now."""
+
     def most(key: str, digits: int = 3, floor: float = 0.0) -> Threshold:
         values = columns[key]
         value = float(np.ceil(np.quantile(values, quantile) * 10**digits) / 10**digits)
@@ -140,7 +175,7 @@ def _thresholds(columns: "dict[str, np.ndarray]", quantile: float) -> dict[str, 
         value = float(np.floor(np.quantile(values, 1 - quantile) * 10**digits) / 10**digits)
         return Threshold(value, float(np.mean(values < value)))
 
-    return {
+    found = {
         "min_word_length": [least("word_length", 1)],
         "max_word_length": [most("word_length", 1)],
         "min_alphabetic_words": [least("alphabetic_words")],
@@ -149,56 +184,116 @@ def _thresholds(columns: "dict[str, np.ndarray]", quantile: float) -> dict[str, 
         "max_duplicate_ngrams": [most(str(n), floor=FLOOR) for n in DUPLICATE],
         "min_stop_words": [least("stop_words", 0)],
     }
+    return found if held is None else {key: _beside(key, each, columns, held) for key, each in found.items()}
+
+
+def _beside(
+    key: str, proposed: list[Threshold], columns: "dict[str, np.ndarray]", held: Quality
+) -> list[Threshold]:
+    """Return proposed thresholds of one setting with those that are held now, and what these would drop."""
+    now = getattr(held, key)
+    numbers = now if isinstance(now, tuple) else (now,)
+    rows = [columns[name] for name in COLUMNS[key]]
+    below = key.startswith("min_")
+    return [
+        replace(item, now=float(number), now_drops=float(np.mean(row < number if below else row > number)))
+        for item, number, row in zip(proposed, numbers, rows, strict=True)
+    ]
 
 
 def as_yaml(found: Estimate, source: str, language: Language | None) -> str:
     """Return the `quality:` section for languages/<code>.yaml, each line with what it would drop of the sample."""
-    whom = language.code if language is not None else f"a language in {found.script} script"
-    rare = max(1, round(found.texts * (1 - found.quantile)))
-    size = f"n = {found.texts:,} texts of at least {found.from_words} words each"
-    lines = [
-        f"# Proposed for {whom} from {source}: {found.documents:,} documents, {found.words:,} words.",
-        f"# Measured on {size}, documents joined where they are shorter.",
-        f"# Each threshold is the {found.quantile} quantile of the sample ({1 - found.quantile:.3g} for a minimum).",
-    ]
-    if found.texts < FEW:
-        few = f"# Few: of {found.texts:,} texts, the quantile rests on the {rare} most extreme."
-        lines.append(f"{few} Take a larger sample.")
-    if found.looks_like:
-        ranked = sorted(found.looks_like.items(), key=lambda item: (-item[1], item[0]))
-        shares = ", ".join(f"{code} {number / found.documents:.1%}" for code, number in ranked)
-        lines.append(f"# Its documents look like: {shares}.")
-    lines.append(
-        "# In run.yaml the same stands under `corpus.quality`, without language_score and stop_words."
-    )
+    lines = [f"# {line}" for line in [*_sample_lines(found, source, language), *_use_lines(language)]]
     lines.append("quality:")
-    score = (
-        f"{language.quality.language_score}  # as it was: a text"
-        if language is not None
-        else "0.5  # a guess: a text"
-    )
     lines.append(
-        f"  language_score: {score} cannot tell it; FineWeb-2 has it for many languages, in configs/"
+        "  # least probability that a GlotLID model gives (corpus.glotlid); without one it is not used"
     )
+    score = (
+        f"{language.quality.language_score}  # as it is: a sample cannot tell it"
+        if language is not None
+        else "0.5  # a guess: a sample cannot tell it; FineWeb-2 has it for many languages, in configs/"
+    )
+    lines.append(f"  language_score: {score}")
     for key, thresholds in found.thresholds.items():
-        digits = "d" if key == "min_stop_words" else "g"
-        values = [format(int(item.value) if digits == "d" else item.value, digits) for item in thresholds]
-        value = values[0] if len(values) == 1 else f"[{', '.join(values)}]"
-        lines.append(f"  {key}: {value}  # drops {_dropped(thresholds, found.texts)}")
+        lines.append(f"  # {MEANING[key]}")
+        values = [_number(key, item.value) for item in thresholds]
+        lines.append(f"  {key}: {_listed(values)}  # {_dropped(key, thresholds, found.texts)}")
     shares = ", ".join(f"{word} {share:.1%}" for word, share in found.stop_words)
-    lines.append(f"  # The most frequent words, with their share: {shares}")
+    lines.append(f"  # the sample's most frequent words, with their share: {shares}")
+    lines.append(
+        "  # keep those that stand in any text, such as pronouns and case markers; take out names and topics"
+    )
     lines.append(f"  stop_words: [{', '.join(_quoted(word) for word, _ in found.stop_words)}]")
     return "\n".join(lines) + "\n"
 
 
-def _dropped(thresholds: list[Threshold], texts: int) -> str:
-    numbers = [f"{round(item.dropped * texts):,}" for item in thresholds]
-    note = (
-        "; where the sample hardly repeats itself, a floor"
-        if any(item.floored for item in thresholds)
-        else ""
-    )
-    return f"{', '.join(numbers)} of {texts:,}{note}"
+def _sample_lines(found: Estimate, source: str, language: Language | None) -> list[str]:
+    """Say what was measured, and what speaks against the sample."""
+    if language is not None:
+        whom = language.code
+    else:
+        whom = (
+            f"a language in {found.script} script, for there is no YAML of it among {', '.join(available())}"
+        )
+    lines = [
+        f"Proposed for {whom}.",
+        f"Sample: {source}, {found.documents:,} documents, {found.words:,} words.",
+    ]
+    if found.repeated:
+        lines.append(
+            f"{found.repeated:,} more documents repeat the words of an earlier one and were left out."
+        )
+    beyond = f"{1 - found.quantile:.1%}"
+    lines += [
+        f"The rules judge texts of {found.from_words} words or more, so shorter documents were joined in their order: "
+        f"n = {found.texts:,} texts.",
+        f"Each threshold lets {found.quantile:.1%} of them pass; behind it stands what it would drop.",
+    ]
+    if found.texts < FEW:
+        rare = max(1, round(found.texts * (1 - found.quantile)))
+        rests = (
+            f"it rests on the {rare} most extreme texts" if rare > 1 else "it rests on the most extreme text"
+        )
+        lines.append(
+            f"Few: {beyond} of {found.texts:,} texts is next to none, so that {rests}. Take a larger sample."
+        )
+    if found.looks_like and language is not None:
+        ranked = sorted(found.looks_like.items(), key=lambda item: (-item[1], item[0]))
+        shares = ", ".join(f"{code} {number / found.documents:.1%}" for code, number in ranked)
+        lines.append(f"Its documents look like: {shares}.")
+        if found.looks_like.get(language.code, 0) < TRUSTED * found.documents:
+            lines.append(
+                f"ATTENTION: fewer than {TRUSTED:.0%} look like {language.code}. Either this is no sample of it, or "
+                f"function_words and suffixes in {language.code}.yaml are too short a list."
+            )
+    return lines
+
+
+def _use_lines(language: Language | None) -> list[str]:
+    place = f"languages/{language.code}.yaml" if language is not None else "the new language's YAML"
+    return [
+        f"It takes the place of `quality:` in {place}. For one run alone, put it under `corpus.quality` in",
+        "run.yaml, without language_score, stop_words and min_stop_words, which counts these stop words.",
+    ]
+
+
+def _number(key: str, value: float) -> str:
+    return f"{int(value)}" if key == "min_stop_words" else f"{value:g}"
+
+
+def _listed(values: list[str]) -> str:
+    return values[0] if len(values) == 1 else f"[{', '.join(values)}]"
+
+
+def _dropped(key: str, thresholds: list[Threshold], texts: int) -> str:
+    """Say what the proposed numbers drop of the texts, and what those do that hold now."""
+    said = f"drops {_listed([f'{round(item.dropped * texts):,}' for item in thresholds])} of {texts:,}"
+    if all(item.now is not None for item in thresholds):
+        now = _listed([_number(key, item.now or 0.0) for item in thresholds])
+        said += f"; now {now}, which drops {_listed([f'{round(item.now_drops * texts):,}' for item in thresholds])}"
+    if any(item.floored for item in thresholds):
+        said += f"; {FLOOR:g} where the sample hardly repeats itself"
+    return said
 
 
 def _quoted(word: str) -> str:

@@ -83,7 +83,7 @@ def assess(text: str, language: Language, settings: CorpusSettings) -> Assessmen
             return result
     known = measured.unpack(sum(packed for _, packed in lines))
     if known.script_share < settings.min_script_share:
-        share = f"{known.script_share:.2f} of the letters are {language.script}"
+        share = f"{known.script_share:.2f} of the letters and signs are {language.script}"
         result.drop = Drop("wrong_script", f"{share}, fewer than {settings.min_script_share}")
         return result
     if settings.language_check:
@@ -171,7 +171,7 @@ def _judge_block(
 ) -> tuple[Drop | None, float | None, str]:
     """Return (why a paragraph is cut, GlotLID's score, what it looks like)."""
     if known.letters and known.script_share < settings.min_script_share:
-        share = f"{known.script_share:.2f} of the paragraph's letters are {language.script}"
+        share = f"{known.script_share:.2f} of the paragraph's letters and signs are {language.script}"
         return (
             Drop("foreign_paragraph", f"{share}, fewer than {settings.min_script_share}"),
             None,

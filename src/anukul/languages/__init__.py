@@ -80,6 +80,9 @@ class Language(_Part):
     abbreviations: frozenset[str] = Field(
         strict=False, description="words before a full stop that ends nothing"
     )
+    quotatives: frozenset[str] = Field(
+        frozenset(), strict=False, description="words after a quotation with which its sentence goes on"
+    )
     function_words: frozenset[str] = Field(
         strict=False, description="closed-class words: evidence for the language"
     )

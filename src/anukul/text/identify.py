@@ -27,6 +27,13 @@ GLOTLID_WORDS = (
 )
 
 
+# In fewer words, of which none speaks for a language, letters must be surer: a dateline is names and a month. Measured
+# on the first three words of sentences, those with a telling word left out: a lead of 1.0 refuses 174 of 1,188 Nepali
+# and finds 106 of 228 Hindi ones; a lead of 1.5 refuses 55 and finds 69.
+SURE_FROM = 6
+SURE = 1.5
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What a text looks like: a FLORES-200 code, or `py3langid:xx` for a language without YAML."""
@@ -82,6 +89,8 @@ def identify(
     most = weight * language.thresholds.identifier_cap
     if max([*leads.values(), -own]) + most <= threshold:
         return Verdict(language.code, 0.0, "its words decide")
+    if language.confusables and known.words < SURE_FROM and not any(known.evidence):
+        threshold = max(threshold, SURE)
     ratios = _log_ratios(text, language)
     for rival in meter(language.code).languages[1:]:
         leads[rival.code] += weight * ratios.pop(rival.iso639_1 or "", 0.0)
@@ -106,5 +115,5 @@ def _by_model(text: str, language: Language, model: str) -> Verdict:
 
 
 def in_script(text: str, language: Language) -> float:
-    """Return the share of letters in the language's script, 0 to 1."""
+    """Return the share of letters and vowel signs in the language's script, 0 to 1."""
     return script_share(text, language.script)

@@ -12,6 +12,7 @@ import xxhash
 KEY_WORD = regex.compile(
     r"[\p{L}\p{M}\p{N}]+"
 )  # danda, punctuation and symbols part words; joiners are gone by then
+EYELASH = "\u0931\u094d"  # ऱ्, another spelling of र् with a joiner: गऱ्यो and गर्‍यो are one word
 JOINERS = ("\u200d", "\u200c", "\u200b", "\u2060", "\ufeff", "\u00ad")
 DIGIT = regex.compile(r"\p{Nd}")
 OTHER_DIGIT = regex.compile(r"[^\P{Nd}0-9]")
@@ -32,11 +33,11 @@ def fold_digits(text: str) -> str:
 
 
 def fold(text: str) -> str:
-    """Return `text` NFC, casefolded, joiners dropped; `match_key` folds digits and punctuation too."""
+    """Return `text` NFC, casefolded, joiners dropped, ऱ् as र्; `match_key` folds digits and punctuation too."""
     text = unicodedata.normalize("NFC", text).casefold()
     for joiner in JOINERS:
         text = text.replace(joiner, "")
-    return unicodedata.normalize("NFC", text)
+    return unicodedata.normalize("NFC", text).replace(EYELASH, "\u0930\u094d")
 
 
 def match_key(text: str) -> str:

@@ -8,10 +8,8 @@ one `sum` over dictionary look-ups: some 40 times the speed of finding the words
 from dataclasses import dataclass
 from functools import cache
 
-import regex
-
 from anukul.languages import Language, load
-from anukul.text.words import LETTER, WORD
+from anukul.text.words import LETTER, SIGN, WORD, script_sign
 
 FIELD = 24  # bits: 16 million of anything in one text
 MASK = (1 << FIELD) - 1
@@ -37,27 +35,27 @@ class Measure:
     words: int
     characters: int  # of words, in code points: letters, marks, digits and joiners
     without_letter: int  # words that hold no letter
-    letters: int
-    in_script: int  # letters in the language's script
+    letters: int  # with vowel signs
+    in_script: int  # those of the language's script
     menu_words: int  # words that may be part of a boilerplate phrase
     stop_words: int
     evidence: tuple[float, ...]
 
     @property
     def script_share(self) -> float:
-        """The share of the letters in the language's script, 0 without letters."""
+        """The share of the letters and signs in the language's script, 0 without letters."""
         return self.in_script / self.letters if self.letters else 0.0
 
 
 class _Letters(dict[str, int]):
-    """{character of a word: its packed counts}: one character, a letter or not, in the script or not."""
+    """{character of a word: its packed counts}: one character, a letter or sign or not, in the script or not."""
 
     def __init__(self, script: str) -> None:
         super().__init__()
-        self._in_script = regex.compile(rf"(?=\p{{L}})\p{{Script={script}}}")
+        self._in_script = script_sign(script)
 
     def __missing__(self, character: str) -> int:
-        letter, in_script = LETTER.match(character), self._in_script.match(character)
+        letter, in_script = SIGN.match(character), self._in_script.match(character)
         packed = (1 << FIELD) + (int(bool(letter)) << 3 * FIELD) + (int(bool(in_script)) << 4 * FIELD)
         self[character] = packed
         return packed
@@ -95,7 +93,7 @@ class Meter(dict[str, int]):
 
     def _word(self, word: str) -> int:
         packed = 1 + sum(map(self._letters.__getitem__, word))
-        if not packed >> 3 * FIELD & MASK:
+        if not LETTER.search(word):
             packed += 1 << 2 * FIELD
         lower = word.lower()
         if lower in self._menu:

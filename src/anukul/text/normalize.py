@@ -5,7 +5,9 @@ but NFC can only shorten a text or leave its length, and NFC has nothing left to
 
 What may go: tags, comments and scripts of HTML; control characters; invisible characters that mean nothing where they
 stand; white space beside white space; the second of two equal signs on one letter; of two characters that the
-spelling table writes as one, the second. No other letter, mark or digit.
+spelling table writes as one, the second. No other letter, mark or digit. A nasal sign before its vowel sign changes
+places with it. Of two pipes that stand for a double danda one is left, as that danda. Where broken encoding was
+repaired, the bytes of a letter that was cut off at the end go.
 
 Most texts have nothing to repair. One scan for characters that are out of the ordinary, and a few for pairs, tell so
 (`settled`); then no rule runs. Each rule also has its own sign, without which it cannot change a text.
@@ -14,7 +16,7 @@ Most texts have nothing to repair. One scan for characters that are out of the o
 import html
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import ftfy
 import ftfy.badness
@@ -78,6 +80,15 @@ DEVANAGARI_SPELLINGS = {
     "\u0948\u093e": "ौ",
 }
 SPELLING = regex.compile("|".join(map(regex.escape, DEVANAGARI_SPELLINGS)))
+# Chandrabindu, anusvara or visarga typed before the vowel sign that it belongs behind: हँुदैन for हुँदैन.
+EARLY_NASAL = regex.compile(r"([\u0900-\u0903]+)([\u093e-\u094c]+)")
+# A pipe that stands for a danda: behind a word, with white space or the end after it but none before; in a line that
+# ends with one, behind a space too. " | " in other lines parts the words of a menu, and a table's line begins with it.
+LINE_WITH_PIPE = re.compile(r"(?m)^(?!\|).*\|.*$")
+AFTER_WORD = r"(?<=[\p{Script=Devanagari}\u200c\u200d][\"'”’)]?"
+PIPE = regex.compile(AFTER_WORD + r")\|\|?(?=[\s\"'”’)]|$)")
+PIPE_OR_SPACED = regex.compile(AFTER_WORD + r" ?)\|\|?(?=[\s\"'”’)]|$)")
+PIPE_AT_END = regex.compile(r"[\p{Script=Devanagari}\u200c\u200d][\"'”’)]? ?\|\|?[\"'”’)]?\s*$")
 # The same sign twice on one letter, drawn on top of itself. Chandrabindu is never made anusvara.
 DOUBLED_SIGN = regex.compile(r"([\u0901\u0902\u093c\u0941-\u0943\u0947\u0948\u094d])\1+")
 
@@ -91,13 +102,16 @@ MOJIBAKE_SIGN = re.compile(
 )
 NEAR_SIGN = 8  # characters: the longest of ftfy's patterns has six
 BADNESS = ftfy.badness.BADNESS_RE
+# The first one or two bytes of an Indic letter, left at the end of a text that was cut by its bytes.
+CUT_LETTER = regex.compile(r"\u00e0[\u00a4-\u00b7]\Z|(?<=[\u0900-\u0dff] ?)\u00e0\Z")
 CONTROL_SIGN = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufff9-\ufffb\ufffe\uffff]")
 INVISIBLE_SIGN = re.compile("[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069]")
 ODD_SPACE = re.compile("[\t\v\f\r\x1c-\x1f\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
 # ASCII without & and <, Devanagari, line break, dashes, quotes, ellipsis, and the joiners, which are counted instead.
 ODD = re.compile("[^\n -%'-;=-~\u0900-\u097f\u200c\u200d\u2013\u2014\u2018\u2019\u201c\u201d\u2026]")
-# A vowel letter or sign before another sign: every entry of the spelling table but one, and little else.
-VOWEL_PAIR = re.compile("[\u0905\u0906\u0909\u090f\u093e\u0947\u0948][\u093e\u0941\u0945-\u094c]")
+# A vowel letter or sign, or a nasal sign, before a vowel sign: every entry of the spelling table but one, every early
+# nasal, and little else.
+VOWEL_PAIR = re.compile("[\u0900-\u0903\u0905\u0906\u0909\u090f\u093e\u0947\u0948][\u093e-\u094c]")
 REPH_I = "\u0930\u094d\u0907"
 DOUBLED_SIGN_SIGN = re.compile(r"([\u0901\u0902\u093c\u0941-\u0943\u0947\u0948\u094d])\1")
 
@@ -105,7 +119,8 @@ DOUBLED_SIGN_SIGN = re.compile(r"([\u0901\u0902\u093c\u0941-\u0943\u0947\u0948\u
 def _mojibake(text: str) -> str:
     for sign in MOJIBAKE_SIGN.finditer(text):
         if BADNESS.search(text, max(0, sign.start() - NEAR_SIGN), sign.end() + NEAR_SIGN):
-            return str(ftfy.fix_encoding(text))
+            repaired = str(ftfy.fix_encoding(text))
+            return CUT_LETTER.sub("", repaired) if repaired != text else text
     return text
 
 
@@ -177,11 +192,23 @@ def _white_space(text: str) -> str:
 
 def _misspelling(text: str) -> str:
     if VOWEL_PAIR.search(text) or REPH_I in text:
+        text = EARLY_NASAL.sub(r"\2\1", text)
         text = SPELLING.sub(lambda match: DEVANAGARI_SPELLINGS[match.group()], text)
     return DOUBLED_SIGN.sub(r"\1", text) if DOUBLED_SIGN_SIGN.search(text) else text
 
 
-RULES: dict[str, Callable[[str], str]] = {
+def _danda(text: str) -> str:
+    return LINE_WITH_PIPE.sub(_pipes, text) if "|" in text else text
+
+
+def _pipes(match: "re.Match[str]") -> str:
+    line = match.group()
+    pattern = PIPE_OR_SPACED if PIPE_AT_END.search(line) else PIPE
+    return str(pattern.sub(lambda pipe: "॥" if len(pipe.group()) > 1 else "।", line))
+
+
+Rule = Callable[[str], str]
+RULES: dict[str, Rule] = {
     "mojibake": _mojibake,
     "byte_order_mark": _byte_order_mark,
     "html": _html,
@@ -190,7 +217,7 @@ RULES: dict[str, Callable[[str], str]] = {
     "nfc": _nfc,
     "white_space": _white_space,
 }
-SCRIPT_RULES: dict[str, dict[str, Callable[[str], str]]] = {"Devanagari": {"misspelling": _misspelling}}
+SCRIPT_RULES: dict[str, dict[str, Rule]] = {"Devanagari": {"misspelling": _misspelling, "danda": _danda}}
 
 
 def settled(text: str, script: str) -> bool:
@@ -205,7 +232,7 @@ def settled(text: str, script: str) -> bool:
         return False
     if script != "Devanagari":
         return True
-    return not (VOWEL_PAIR.search(text) or REPH_I in text or DOUBLED_SIGN_SIGN.search(text))
+    return not ("|" in text or VOWEL_PAIR.search(text) or REPH_I in text or DOUBLED_SIGN_SIGN.search(text))
 
 
 def normalize(text: str, language: Language) -> tuple[str, list[str]]:
@@ -220,7 +247,11 @@ def normalize_script(text: str, script: str) -> tuple[str, list[str]]:
     """Do what `normalize` does, for a language of which only the script is known."""
     if settled(text, script):
         return text, []
-    rules = {**RULES, **SCRIPT_RULES.get(script, {})}
+    return run_rules(text, {**RULES, **SCRIPT_RULES.get(script, {})}, script)
+
+
+def run_rules(text: str, rules: Mapping[str, Rule], script: str) -> tuple[str, list[str]]:
+    """Run rules of a script until none changes anything; return the text and the names of those that did, in order."""
     changed: dict[str, None] = {}
     while True:
         before = text

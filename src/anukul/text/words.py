@@ -10,6 +10,10 @@ import regex
 
 WORD = regex.compile(r"[\p{L}\p{M}\p{N}\u200c\u200d]+")
 LETTER = regex.compile(r"\p{L}")
+# What a text writes its sounds with. A vowel is a letter in Latin and mostly a sign in Devanagari: by letters alone
+# a Nepali sentence with two abbreviations is Latin. Accents belong to no script and count for none.
+WRITTEN = r"(?=[\p{L}\p{M}])\P{Script=Inherited}"
+SIGN = regex.compile(WRITTEN)
 
 
 def words(text: str) -> list[str]:
@@ -18,13 +22,14 @@ def words(text: str) -> list[str]:
 
 
 @cache
-def _script_letter(script: str) -> "regex.Pattern[str]":
-    return regex.compile(rf"(?=\p{{L}})\p{{Script={script}}}")
+def script_sign(script: str) -> "regex.Pattern[str]":
+    """Return the pattern of a letter or vowel sign of a Unicode script."""
+    return regex.compile(rf"{WRITTEN}(?<=\p{{Script={script}}})")
 
 
 def script_share(text: str, script: str) -> float:
-    """Return the share of the letters of `text` in a Unicode script, 0 to 1; 0 without letters."""
-    letters = len(LETTER.findall(text))
-    if not letters:
+    """Return the share of the letters and vowel signs of `text` in a Unicode script, 0 to 1; 0 without any."""
+    signs = len(SIGN.findall(text))
+    if not signs:
         return 0.0
-    return len(_script_letter(script).findall(text)) / letters
+    return len(script_sign(script).findall(text)) / signs

@@ -31,6 +31,17 @@ class CorruptFile(UserError):  # noqa: N818 - the name by which the other parts 
         return CorruptFile, (self.path, self.reason)
 
 
+class OddFile(CorruptFile):
+    """A file that can be read and holds something else than the config says: among many, one may be left out."""
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.args = (f"{path}: {self.reason}",)  # there is nothing to repair
+
+    def __reduce__(self) -> tuple[type["OddFile"], tuple[Path | str, str]]:
+        return OddFile, (self.path, self.reason)
+
+
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
     """Turn what goes wrong with a file's bytes into CorruptFile."""

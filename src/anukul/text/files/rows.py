@@ -9,8 +9,7 @@ from typing import Any
 
 import regex
 
-from anukul.errors import UserError
-from anukul.text.files.opened import MAX_ROW, CorruptFile, byte_lines, open_bytes, reading
+from anukul.text.files.opened import MAX_ROW, CorruptFile, OddFile, byte_lines, open_bytes, reading
 
 MEGABYTE = 1 << 20
 MAX_JSON = 512 * MEGABYTE  # of a .json file, which is read as a whole
@@ -23,9 +22,9 @@ class RawRow:
 
     number: int  # 1-based line or row in its file
     values: dict[str, str] = field(default_factory=dict)
-    rule: str = (
-        ""  # "" where the row was read, else invalid_utf8 | invalid_json | missing_column | oversized_row
-    )
+    # "" where the row was read, else invalid_utf8 | invalid_json | invalid_csv | missing_column | extra_cells |
+    # oversized_row
+    rule: str = ""
     detail: str = ""
     raw: str = ""  # what could be read of a bad row
 
@@ -85,13 +84,11 @@ def pick(
     return RawRow(number, values)
 
 
-def missing_columns(path: Path | str, missing: Sequence[str], found: Sequence[str]) -> UserError:
+def missing_columns(path: Path | str, missing: Sequence[str], found: Sequence[str]) -> OddFile:
     """Return the error for columns that a file lacks."""
     lacks = ", ".join(f"'{name}'" for name in missing)
     names = ", ".join(found) or "(none)"
-    return UserError(
-        f"{path}: no column {lacks}; the columns are {names}; set the column names in the config"
-    )
+    return OddFile(path, f"no column {lacks}; the columns are {names}; set the column names in the config")
 
 
 def read_jsonl(path: Path, columns: Sequence[str], optional: Sequence[str]) -> Iterator[RawRow]:
@@ -119,9 +116,10 @@ def read_json(path: Path, columns: Sequence[str], optional: Sequence[str]) -> It
     with open_bytes(path) as file, reading(path):
         data = file.read(MAX_JSON + 1)
     if len(data) > MAX_JSON:
-        raise UserError(
-            f"{path}: a .json file is read as a whole, and this one is longer than {MAX_JSON // MEGABYTE} MB; convert "
-            f"it to lines: jq -c '.[]' {path.name} > new.jsonl"
+        raise OddFile(
+            path,
+            f"a .json file is read as a whole, and this one is longer than {MAX_JSON // MEGABYTE} MB; convert it to "
+            f"lines: jq -c '.[]' {path.name} > new.jsonl",
         )
     try:
         items = json.loads(data.decode("utf-8-sig"))
@@ -133,7 +131,7 @@ def read_json(path: Path, columns: Sequence[str], optional: Sequence[str]) -> It
     except RecursionError:
         raise CorruptFile(path, "not JSON: nested too deep") from None
     if not isinstance(items, list):
-        raise UserError(f"{path}: must hold a list of objects; a file of one object per line is .jsonl")
+        raise OddFile(path, "must hold a list of objects; a file of one object per line is .jsonl")
     for number, item in enumerate(items, 1):
         yield pick(path, number, item, columns, optional, number == 1)
 
@@ -154,42 +152,81 @@ def read_tsv(path: Path, columns: Sequence[str], optional: Sequence[str]) -> Ite
 def _separated(
     path: Path, columns: Sequence[str], optional: Sequence[str], delimiter: str
 ) -> Iterator[RawRow]:
-    bad: list[int] = []  # byte offsets of the row being read
+    rows = _cells(path, delimiter)
+    header, first = next(rows, ([], RawRow(1)))
+    if first.rule == "invalid_csv":
+        raise CorruptFile(path, f"the header is no row: {first.detail}")
+    missing = [name for name in columns if name not in header]
+    if missing:
+        raise missing_columns(path, missing, header)
+    places = {name: header.index(name) for name in [*columns, *optional] if name in header}
+    for cells, row in rows:
+        if row.rule:
+            yield row
+        elif not cells:
+            continue
+        elif len(cells) < len(header) or any(cell.strip() for cell in cells[len(header) :]):
+            row.rule = "missing_column" if len(cells) < len(header) else "extra_cells"
+            row.detail = f"{path.name}: line {row.number}: {len(cells)} cells, the header has {len(header)}"
+            row.raw = delimiter.join(cells)
+            yield row
+        else:
+            row.values = {name: cells[place] for name, place in places.items()}
+            yield row
+
+
+def _cells(path: Path, delimiter: str) -> Iterator[tuple[list[str], RawRow]]:
+    """Yield the cells of each row, and the row that they shall make: its number, or what is wrong with it.
+
+    Quotation marks are taken strictly, or one that is open by mistake would swallow the rows up to the next. After a
+    row that is wrong, reading goes on at the next line.
+    """
+    bad: list[int] = []  # byte offsets in the row being read
+    held: list[str] = []  # its lines
+    ended = False
 
     def decoded() -> Iterator[str]:
+        nonlocal ended
         for number, offset, line in byte_lines(path):
             if line is None:
                 raise CorruptFile(path, f"line {number}: more than {MAX_ROW // MEGABYTE} MB")
             try:
-                yield line.decode("utf-8") + "\n"
+                held.append(line.decode("utf-8") + "\n")
             except UnicodeDecodeError as error:
                 bad.append(offset + error.start)
-                yield line.decode("utf-8", "surrogateescape") + "\n"
+                held.append(line.decode("utf-8", "surrogateescape") + "\n")
+            yield held[-1]
+        ended = True
 
     csv.field_size_limit(MAX_ROW)
-    if delimiter == "\t":
-        reader = csv.reader(decoded(), delimiter=delimiter, quoting=csv.QUOTE_NONE)
-    else:
-        reader = csv.reader(decoded(), delimiter=delimiter)
-    kind = "TSV" if delimiter == "\t" else "CSV"
-    try:
-        header = next(reader, [])
-        missing = [name for name in columns if name not in header]
-        if missing:
-            raise missing_columns(path, missing, header)
-        places = {name: header.index(name) for name in [*columns, *optional] if name in header}
+    plain = delimiter == "\t"
+    kind = "TSV" if plain else "CSV"
+    reader = csv.reader(
+        decoded(),
+        delimiter=delimiter,
+        quoting=csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL,
+        strict=True,
+    )
+    while True:
+        held.clear()
         bad.clear()
-        line = reader.line_num + 1
-        for cells in reader:
-            number, line = line, reader.line_num + 1
-            if bad:
-                raw = SURROGATE.sub("\ufffd", delimiter.join(cells))
-                yield RawRow(number, rule="invalid_utf8", detail=_bad_byte(path, number, bad[0]), raw=raw)
-                bad.clear()
-            elif len(cells) < len(header) and cells:
-                detail = f"{path.name}: line {number}: {len(cells)} cells, the header has {len(header)}"
-                yield RawRow(number, rule="missing_column", detail=detail, raw=delimiter.join(cells))
-            elif cells:
-                yield RawRow(number, {name: cells[place] for name, place in places.items()})
-    except csv.Error as error:
-        raise CorruptFile(path, f"line {reader.line_num}: not {kind}: {error}") from None
+        number = reader.line_num + 1
+        cells: list[str] = []
+        row = RawRow(number)
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            if ended:
+                reason = f"line {number}: a quotation mark is opened in this row and never closed"
+                raise CorruptFile(path, reason) from None
+            if sum(map(len, held)) > MAX_ROW:
+                raise CorruptFile(path, f"line {reader.line_num}: not {kind}: {error}") from None
+            row.rule, row.detail = "invalid_csv", f"{path.name}: line {number}: not {kind}: {error}"
+        if bad:
+            row.rule, row.detail = "invalid_utf8", _bad_byte(path, number, bad[0])
+        if row.rule:
+            raw = delimiter.join(cells) if cells else "".join(held).removesuffix("\n")
+            row.raw = SURROGATE.sub("\ufffd", raw)
+        yield cells, row
