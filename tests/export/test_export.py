@@ -52,6 +52,10 @@ def test_the_merged_model_is_checked_and_writes_the_same_text(merged: Trained) -
     assert record["layers"]["layers"] == 16 and 0.9 < record["layers"]["least_share"] < 1.1
     assert record["dtype"] == "bfloat16" and record["tied_embeddings"]
     assert read_json(root / "export/merged/done.json")["outputs"].keys() == {"model"}
+    data = read_json(folder / "data.json")
+    assert data == read_json(root / "train/text/adapter/data.json")
+    (row,) = data["stages"][0]["files"]["corpus/documents.parquet"]["rows"]
+    assert row == {"source": "made up", "license": "CC0-1.0", "rows": 40}
     assert not [path for path in (root / "export/merged").iterdir() if path.name.startswith(".")]
 
     adapted = load_base(config.model)

@@ -38,6 +38,7 @@ def test_the_file_is_read_back_and_compared(merged: Trained) -> None:
     assert "no name for this tokenizer's way of cutting" in record["notes"][0]
     assert (folder / "small-q8_0.gguf").exists() and record["tensors"] == 2 + 2 * 9
     assert (root / "export/gguf/q8_0/done.json").exists()
+    assert read_json(folder / "data.json") == read_json(root / "train/text/adapter/data.json")
 
 
 def test_rows_in_the_wrong_order_are_found_by_the_independent_reader(

@@ -163,6 +163,14 @@ def test_what_was_shown_is_sent_and_the_token_is_written_nowhere(
         and "## What these files are" in body
         and "nats per token" in body
     )
+    data = json.loads(sent["data.json"])
+    assert sent["data.json"] == (exported[1] / "train/text/adapter/data.json").read_bytes()
+    assert data["licenses"]["CC0-1.0"] == "commercial" and data["stages"][0]["stage"] == "text"
+    assert "| documents | made up | CC0-1.0 | 40 |" in body and "| documents | made up | CC0-1.0 |" in (
+        sent["DATA.md"].decode()
+    )
+    assert "The training data is under CC0-1.0." in body.partition("## License")[2]
+    assert "license: other. The base model's license applies. The training data is under CC0-1.0." in said
     headers = [{name.lower(): value for name, value in given.items()} for _, _, given, _ in server.requests]
     assert {given.get("authorization") for given in headers} == {f"Bearer {SECRET}"}
     files = [path for path in exported[1].rglob("*") if path.is_file()]

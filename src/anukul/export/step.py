@@ -60,8 +60,7 @@ def run_merged(config: RunConfig, root: Path) -> Result:
         }
         write_json(files / "verify.json", {**record, **more})
         _add_card(root, files, "merged", {MERGED: record})
-        if (adapter_folder(config, root) / DATA).exists():
-            shutil.copyfile(adapter_folder(config, root) / DATA, files / DATA)
+        _add_data(config, root, files)
     say(f"  {folder / FILES}: {merged.parameters:,} parameters, {merged.bytes / 1e9:.2f} GB in {dtype}")
     return Result([FILES], {"parameters": merged.parameters, "weight_files": len(merged.files)})
 
@@ -115,6 +114,7 @@ def run_gguf(config: RunConfig, root: Path) -> Result:
         write_json(files / "verify.json", {**record, **more})
         merged = read_json(source / "verify.json")
         _add_card(root, files, "gguf", {MERGED: merged, "the GGUF file": record})
+        _add_data(config, root, files)
     for note in record["notes"]:
         say(f"  {note}")
     return Result([FILES], {"tensors": len(tensors)})
@@ -164,6 +164,13 @@ def _need_room(folder: Path, size: int) -> None:
 
 def _shares(worst: dict[str, float]) -> str:
     return ", ".join(f"{kind} {error:.2g}" for kind, error in sorted(worst.items()))
+
+
+def _add_data(config: RunConfig, root: Path, files: Path) -> None:
+    """Put beside the weights what stands beside the adapter's: sources, licenses, translators, doses."""
+    data = adapter_folder(config, root) / DATA
+    if data.exists():
+        shutil.copyfile(data, files / DATA)
 
 
 def _add_card(root: Path, files: Path, kind: str, records: dict[str, dict[str, Any]]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from anukul import __version__, languages
-from anukul.licenses import noncommercial, of_model
+from anukul.licenses import noncommercial
 from anukul.report.data import Evaluation, RunData, Score
 from anukul.report.format import count, listing, percent, plural
 from anukul.report.load import HELD
@@ -60,9 +60,7 @@ def render(data: RunData, figures: list[tuple[str, str]]) -> str:
         answers=answers(data),
         confidence=f"{100 * (data.evaluation.confidence if data.evaluation else 0.95):g} %",
         holdings=[(HELD[h.file], h.source, h.license, count(h.rows)) for h in data.holdings],
-        synthetic=count(sum(h.rows for h in data.holdings if h.origin == "synthetic"))
-        if any(h.origin == "synthetic" for h in data.holdings)
-        else "",
+        synthetic=_synthetic(data),
         translators=_translators(data),
         doses=_doses(data),
         stages=stages,
@@ -72,6 +70,17 @@ def render(data: RunData, figures: list[tuple[str, str]]) -> str:
         reproduce=reproduce(data),
         figures=figures,
     )
+
+
+def _synthetic(data: RunData) -> str:
+    """Return how much of the pairs and instructions a machine wrote; "" where it wrote nothing."""
+    found = []
+    for name, words in (("pairs", "pairs have a side"), ("instructions", "instructions")):
+        held = [one for one in data.holdings if one.file == f"synth/{name}.parquet"]
+        made = sum(one.rows for one in held if one.origin == "synthetic")
+        if made:
+            found.append(f"{count(made)} of {count(sum(one.rows for one in held))} {words}")
+    return listing(found)
 
 
 def _translators(data: RunData) -> list[str]:
@@ -210,9 +219,8 @@ def limits(data: RunData) -> list[str]:
 def license_note(data: RunData) -> str:
     """Return what the licenses of the training rows and of the translator ask for."""
     named = sorted({held.license for held in data.holdings if held.license not in ("", "unknown")})
-    translator = data.config.synth.translate if data.config.synth else None
-    if translator:
-        named = sorted({*named, of_model(translator.model, translator.license)} - {"unknown"})
+    made = {str(one.get("license") or "") for one in (data.synth or {}).get("translators") or []}
+    named = sorted({*named, *made} - {"", "unknown"})
     parts = [
         f"The base model's license applies. The training data is under {listing(named)}." if named else ""
     ]

@@ -171,7 +171,7 @@ class DropRule:
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """How many kept rows of a file come from one source under one licence."""
+    """How many kept rows of a file come from one source under one licence; `origin` synthetic: a machine's words."""
 
     file: str
     source: str

@@ -12,6 +12,8 @@ from anukul.report.data import RunData
 from anukul.report.format import count, percent
 from anukul.report.load import HELD
 from anukul.report.loaddata import load_data
+from anukul.report.rulewords import meaning
+from anukul.report.sections.trust import TRUST, answers
 
 SAMPLES = 3
 SHOWN = 300  # characters of a sample
@@ -47,6 +49,7 @@ def render(data: RunData) -> str:
         f"The text that anukul {__version__} read, filtered and made for teaching a base model "
         f"{escape(target)}. Figures "
         "come from the run folder; nothing here was typed by hand.",
+        *_short(data),
         *_rows(data),
         *_origin(data),
         *_filters(data),
@@ -88,6 +91,18 @@ def _hub(name: str) -> str:
     return lower if lower in HUB else "unknown" if lower in ("", "unknown") else "other"
 
 
+def _short(data: RunData) -> list[str]:
+    """Return the questions of the report's data part, with their answers."""
+    part = load_data(data.root, ())
+    rows = [(question, word, answer) for question, word, answer, _ in answers(data, part)]
+    return ["## In short", _table(("question", "verdict", "answer"), rows), TRUST]
+
+
+def _file(path: str) -> str:
+    """Return what of a path may be shared: not where it lay on somebody's machine."""
+    return path if path.startswith("hub:") else Path(path).name
+
+
 def _rows(data: RunData) -> list[str]:
     held = [
         (
@@ -111,7 +126,7 @@ def _origin(data: RunData) -> list[str]:
     inputs = [
         (
             i.get("kind", ""),
-            i.get("path", ""),
+            _file(str(i.get("path", ""))),
             i.get("source") or i.get("name", ""),
             i.get("license", ""),
             count(i.get("read")),
@@ -137,7 +152,10 @@ def _filters(data: RunData) -> list[str]:
     said = ["## What was dropped, and how it was looked at"]
     if data.dropped:
         said.append(
-            _table(("step", "rule", "rows"), [(r.step, r.rule, count(r.count)) for r in data.dropped])
+            _table(
+                ("step", "rule", "rows", "what it drops"),
+                [(r.step, r.rule, count(r.count), meaning(r.rule)) for r in data.dropped],
+            )
         )
     for one in part.looks:
         total = sum(one.counts.values()) or 1
@@ -146,19 +164,13 @@ def _filters(data: RunData) -> list[str]:
             for code, amount in sorted(one.counts.items(), key=lambda item: -item[1])[:5]
         )
         said.append(f"- {escape(one.name)}: its paragraphs look like {escape(shares)}")
-    copies, leaks = part.clusters, part.contamination
-    said.append(
-        "Duplicates: not measured."
-        if copies is None
-        else f"Duplicates: {count(copies.dropped)} copies of {count(copies.clusters)} texts dropped, "
-        f"{count(copies.exact)} of them word for word."
-    )
-    said.append(
-        "Contamination: not measured."
-        if leaks is None
-        else f"Contamination: {count(leaks.dropped)} documents dropped for holding "
-        f"{count(sum(s.touched for s in leaks.sets))} of {count(sum(s.items for s in leaks.sets))} evaluation items."
-    )
+    touched = [(step, one) for step in part.contamination for one in step.sets if one.touched]
+    if touched:
+        rows = [
+            (one.name, step.step, f"{count(one.touched)} of {count(one.items)}", count(one.dropped))
+            for step, one in touched
+        ]
+        said.append(_table(("evaluation set", "step", "items found", "rows dropped"), rows))
     return said
 
 

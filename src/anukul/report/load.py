@@ -113,12 +113,12 @@ def _holdings(root: Path, step: str) -> list[Holding]:
         path = root / name
         if not name.startswith(f"{step}/") or not path.exists():
             continue
-        has_origin = "source_origin" in pq.read_schema(path).names
-        columns = ["source", "license", *(["source_origin"] if has_origin else [])]
+        origins = {"source_origin", "origin"} & set(pq.read_schema(path).names)
+        columns = ["source", "license", *origins]
         held = pq.read_table(path, columns=columns).to_pydict()
         counts = Counter(zip(*(held[column] for column in columns), strict=True))
         for key, rows in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
-            found.append(Holding(name, key[0], key[1], key[2] if has_origin else "", rows))
+            found.append(Holding(name, key[0], key[1], key[2] if origins else "", rows))
     return found
 
 

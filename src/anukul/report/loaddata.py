@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from anukul.records import Duplicate, PairSample, read_rows
+from anukul.report.loadleaks import Contamination, load_contamination
 from anukul.report.reading import read_object
 
 LARGEST = 5  # clusters shown
@@ -45,38 +46,17 @@ class Clusters:
 
 
 @dataclass(frozen=True, slots=True)
-class Leak:
-    """One evaluation set: how many of its items stood in the text."""
-
-    where: str
-    name: str
-    items: int
-    touched: int
-    dropped: int
-    exact: int
-    samples: tuple[dict[str, Any], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Contamination:
-    """corpus/contamination.json as a whole."""
-
-    method: dict[str, Any]
-    dropped: int
-    sets: tuple[Leak, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class DataPart:
     """What the data part of the report shows beside the steps' counts."""
 
     looks: tuple[Looks, ...]
+    confusables: tuple[str, ...]  # codes that the confusion table stands on, seen or not
     clusters: Clusters | None
-    contamination: Contamination | None
+    contamination: tuple[Contamination, ...]  # of each step that looked
     samples: tuple[PairSample, ...]
     translators: tuple[dict[str, Any], ...]
     doses: dict[str, list[dict[str, Any]]]  # by stage
-    rules: dict[str, int]  # rows of the corpus that each rule changed
+    rules: dict[str, dict[str, int]]  # kept rows that each rule changed, by documents, pairs and instructions
 
 
 def load_data(root: Path, stages: tuple[str, ...]) -> DataPart:
@@ -87,12 +67,13 @@ def load_data(root: Path, stages: tuple[str, ...]) -> DataPart:
     total = (corpus.get("total") or {}).get("corpus") or {}
     return DataPart(
         looks=tuple(_looks(corpus)),
+        confusables=tuple((read_object(root / "corpus" / "confusion.json") or {}).get("columns") or ())[1:],
         clusters=_clusters(root),
-        contamination=_contamination(root),
+        contamination=load_contamination(root),
         samples=tuple(read_rows(samples, PairSample)) if samples.exists() else (),
         translators=tuple(synth.get("translators") or ()),
         doses={name: saw for name in stages if (saw := _saw(root, name)) is not None},
-        rules=dict(total.get("normalized") or {}),
+        rules={"documents": dict(total.get("normalized") or {}), **_touched(root)},
     )
 
 
@@ -101,12 +82,19 @@ def _looks(corpus: dict[str, Any]) -> list[Looks]:
     for index, item in enumerate(corpus.get("inputs") or []):
         counts = item.get("languages")
         if isinstance(counts, dict) and counts:
-            name = str(item.get("source") or item.get("path") or index)
+            name = name_of(item) or str(index)
             where = f"corpus/stats.json: inputs[{index}].languages"
             found.append(
                 Looks(where, name, str(item.get("language", "")), {k: int(n) for k, n in counts.items()})
             )
     return found
+
+
+def name_of(item: dict[str, Any]) -> str:
+    """Return what an input is called: its source, or its file where nobody named one."""
+    named = str(item.get("source") or item.get("name") or "")
+    path = Path(str(item.get("path") or "")).name
+    return named if named not in ("", "unknown") or not path else f"{path}, source unknown"
 
 
 def _clusters(root: Path) -> Clusters | None:
@@ -120,7 +108,7 @@ def _clusters(root: Path) -> Clusters | None:
     sizes = Counter(_size(len(group)) for group in members.values())
     most = sorted(members.items(), key=lambda item: (-len(item[1]), item[0]))[:LARGEST]
     heads = {next((row.id for row in group if row.kept), name): (name, group) for name, group in most}
-    texts = _texts(root, set(heads))
+    texts = beginnings(root, set(heads))
     return Clusters(
         clusters=len(members),
         documents=len(rows),
@@ -138,7 +126,20 @@ def _size(count: int) -> str:
     return "2" if count <= 2 else "3 to 5" if count <= 5 else "6 to 20" if count <= 20 else "more than 20"
 
 
-def _texts(root: Path, ids: set[str]) -> dict[str, str]:
+def _touched(root: Path) -> dict[str, dict[str, int]]:
+    """Return how many kept pairs and instructions each rule changed; a file without the column is left out."""
+    import pyarrow.parquet as pq
+
+    found = {}
+    for name in ("pairs", "instructions"):
+        path = root / "synth" / f"{name}.parquet"
+        if path.exists() and "rules" in pq.read_schema(path).names:
+            held = pq.read_table(path, columns=["rules"])["rules"].to_pylist()
+            found[name] = dict(Counter(rule for rules in held for rule in rules or ()))
+    return found
+
+
+def beginnings(root: Path, ids: set[str]) -> dict[str, str]:
     """Return the beginnings of some documents; a large corpus is read a piece at a time."""
     import pyarrow.parquet as pq
 
@@ -153,26 +154,6 @@ def _texts(root: Path, ids: set[str]) -> dict[str, str]:
                     if row["id"] in ids:
                         found.setdefault(row["id"], row["text"][:SHOWN])
     return found
-
-
-def _contamination(root: Path) -> Contamination | None:
-    data = read_object(root / "corpus" / "contamination.json")
-    if data is None:
-        return None
-    sets = [
-        Leak(
-            where=f"corpus/contamination.json: sets.{name}",
-            name=name,
-            items=int(held.get("items") or 0),
-            touched=int(held.get("items_touched") or 0),
-            dropped=int(held.get("rows_dropped") or 0),
-            exact=int(held.get("exact") or 0),
-            samples=tuple(held.get("samples") or ()),
-        )
-        for name, held in (data.get("sets") or {}).items()
-    ]
-    ordered = sorted(sets, key=lambda one: (-one.dropped, one.name))
-    return Contamination(dict(data.get("method") or {}), int(data.get("dropped") or 0), tuple(ordered))
 
 
 def _saw(root: Path, stage: str) -> list[dict[str, Any]] | None:

@@ -3,10 +3,16 @@
 from anukul.report.blocks import Block, Cell, Fold, Prose, Table, numeric, text
 from anukul.report.data import RunData
 from anukul.report.format import count, percent
-from anukul.report.loaddata import Clusters, Contamination, DataPart, Looks
+from anukul.report.loaddata import Clusters, DataPart, Looks
+from anukul.report.rulewords import REPAIRS
+from anukul.report.sections import leaks
 from anukul.report.tables import share_bar
 
-COLUMNS = 6  # languages that have a column of their own
+COLUMNS = 7  # languages that have a column of their own
+LOOKS = (
+    "Only paragraphs in the script of the language are identified. By their words first: one that holds no word of any "
+    "of these languages counts as the language that is expected, so that names and headlines stay."
+)
 SAMPLES = 3  # of each rule
 
 
@@ -15,18 +21,16 @@ def measured(data: RunData, part: DataPart) -> list[Block]:
     blocks: list[Block] = []
     missing = []
     if part.looks:
-        blocks.append(languages_table(part.looks, data))
+        blocks += [languages_table(part, data), Prose(LOOKS, "term")]
     else:
         missing.append("languages")
     if part.clusters is not None:
         blocks += clusters_blocks(part.clusters)
     else:
         missing.append("duplicates")
-    if part.contamination is not None:
-        blocks += contamination_blocks(part.contamination)
-    else:
-        missing.append("contamination")
-    if part.rules:
+    missing += [f"contamination of {leaks.READ[step]}" for step in leaks.unlooked(part.contamination, data)]
+    blocks += leaks.blocks_of(part.contamination, data)
+    if any(part.rules.values()):
         blocks.append(rules_table(part.rules))
     if part.translators:
         blocks.append(translators_table(part))
@@ -41,9 +45,13 @@ def measured(data: RunData, part: DataPart) -> list[Block]:
     return blocks
 
 
-def languages_table(looks: tuple[Looks, ...], data: RunData) -> Table:
-    """Return the confusion table: an input a row, what its paragraphs look like a column."""
-    totals: dict[str, int] = {}
+def languages_table(part: DataPart, data: RunData) -> Table:
+    """Return the confusion table: an input a row, what its paragraphs look like a column.
+
+    The languages that the run's language is confused with have a column, seen or not.
+    """
+    looks = part.looks
+    totals: dict[str, int] = dict.fromkeys(part.confusables, 0)
     for one in looks:
         for code, amount in one.counts.items():
             totals[code] = totals.get(code, 0) + amount
@@ -55,7 +63,9 @@ def languages_table(looks: tuple[Looks, ...], data: RunData) -> Table:
     for one in looks:
         cells = [
             numeric(
-                count(one.counts.get(code, 0)) if one.counts.get(code) else "–",
+                count(one.counts.get(code, 0))
+                if one.counts.get(code) or _could(one, code, part, data)
+                else "–",
                 f"{one.where}.{code}",
                 percent(one.counts[code] / sum(one.counts.values())) if one.counts.get(code) else "",
             )
@@ -66,6 +76,11 @@ def languages_table(looks: tuple[Looks, ...], data: RunData) -> Table:
         rows.append((text(one.name, one.where, f"expected {data.language(one.expected)}"), *cells))
     head = ("Input", *(data.language(code) for code in shown), *(("Others",) if rest else ()))
     return Table("What the paragraphs look like", head, tuple(rows), "corpus/stats.json: inputs[].languages")
+
+
+def _could(one: Looks, code: str, part: DataPart, data: RunData) -> bool:
+    """Whether an input's paragraphs could have been taken for a language; else it is a dash, and not 0."""
+    return one.expected == data.config.language and code in part.confusables
 
 
 def clusters_blocks(found: Clusters) -> list[Block]:
@@ -101,55 +116,27 @@ def clusters_blocks(found: Clusters) -> list[Block]:
     return blocks
 
 
-def contamination_blocks(found: Contamination) -> list[Block]:
-    """Return what of each evaluation set stood in the text, and the rows that held it."""
-    rows = tuple(
-        (
-            text(one.name, one.where),
-            numeric(count(one.items), f"{one.where}.items"),
-            numeric(count(one.touched), f"{one.where}.items_touched"),
-            numeric(
-                count(one.dropped),
-                f"{one.where}.rows_dropped",
-                f"{count(one.exact)} whole" if one.exact else "",
-            ),
-        )
-        for one in found.sets
-    )
-    how = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in found.method.items())
-    head = ("Evaluation set", "Items", "Items found in the text", "Documents dropped")
-    source = "corpus/contamination.json" + (f" ({how})" if how else "")
-    blocks: list[Block] = [Table("Contamination", head, rows, source)]
-    samples = tuple(
-        (
-            text(one.name, one.where, f"item {sample.get('item', '?')}, {sample.get('how', '')}"),
-            Cell(str(sample.get("item_text", "")), "sample", one.where),
-            Cell(
-                str(sample.get("text", "")),
-                "sample",
-                one.where,
-                note=f"{sample.get('source', '')} · {sample.get('row', '')}",
-            ),
-        )
-        for one in found.sets
-        for sample in one.samples[:SAMPLES]
-    )
-    if samples:
-        table = Table("Items, and the rows that hold them", ("Set", "Item", "Row"), samples, source)
-        blocks.append(Fold("Items that stood in the text", (table,)))
-    return blocks
-
-
-def rules_table(rules: dict[str, int]) -> Table:
-    """Return how many kept documents each rule of normalisation changed."""
+def rules_table(rules: dict[str, dict[str, int]]) -> Table:
+    """Return how many kept documents, pairs and instructions each rule of normalisation and masking changed."""
+    total: dict[str, int] = {}
+    for counts in rules.values():
+        for name, amount in counts.items():
+            total[name] = total.get(name, 0) + amount
+    where = {"documents": "corpus/stats.json: total.corpus.normalized"}
     rows = tuple(
         (
             text(name.replace("_", " ")),
-            numeric(count(amount), f"corpus/stats.json: total.corpus.normalized.{name}"),
+            *(
+                numeric(count(counts.get(name, 0)), where.get(kind, f"synth/{kind}.parquet: rules"))
+                for kind, counts in rules.items()
+            ),
+            text(REPAIRS.get(name)),
         )
-        for name, amount in sorted(rules.items(), key=lambda item: (-item[1], item[0]))
+        for name in sorted(total, key=lambda name: (-total[name], name))
     )
-    return Table("What was repaired", ("Rule", "Documents changed"), rows, "corpus/stats.json")
+    head = ("Rule", *(f"{kind.capitalize()} changed" for kind in rules), "What it changes")
+    source = "corpus/stats.json" + "".join(f", synth/{kind}.parquet" for kind in rules if kind not in where)
+    return Table("What was repaired, of what is kept", head, rows, source)
 
 
 def translators_table(part: DataPart) -> Table:
@@ -160,12 +147,12 @@ def translators_table(part: DataPart) -> Table:
         how = {
             k: v
             for k, v in one.items()
-            if k not in ("id", "model", "sha256", "license") and v not in (None, [], "")
+            if k not in ("id", "model", "fingerprint", "license") and v not in (None, [], "")
         }
         said = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in how.items())
         rows.append(
             (
-                text(one.get("id") or one.get("model"), where, str(one.get("sha256", ""))[:16]),
+                text(one.get("id") or one.get("model"), where, str(one.get("fingerprint", ""))[:16]),
                 text(one.get("license"), f"{where}.license"),
                 text(said, where),
             )
