@@ -1,16 +1,21 @@
 """What each step reads, as digests by name: where one has changed, what the step made before is stale."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import metadata, resources
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from anukul.config import STAGE_FILES, RunConfig, TextInput, resolve
 from anukul.configfile import input_files, prompts_path
 from anukul.errors import UserError
+from anukul.languages import available
 from anukul.languages import load as load_language
 from anukul.rundir import StepFolder, digest, hash_file, hash_model, hash_path
+
+# What a language's YAML says of which text is kept, not of how it is put before a model.
+OF_CHOICE = {"thresholds", "quality", "boilerplate", "phone", "suffixes", "confusables", "identifier_rivals"}
 
 
 def _texts(inputs: tuple[TextInput, ...], name: str) -> dict[str, str]:
@@ -27,7 +32,15 @@ def _hash_input(item: TextInput) -> str:
     if commit is not None:
         return f"{item.path}@{commit}"
     folder = folder_of(item)
-    return digest([[str(file.relative_to(folder)), hash_file(file)] for file in files_of(item)])
+    return digest([[str(file.relative_to(folder)), _hash_or_unreadable(file)] for file in files_of(item)])
+
+
+def _hash_or_unreadable(file: Path) -> str:
+    """Digest of one file of many: that it cannot be read is for the step, which may leave it out."""
+    try:
+        return hash_file(file)
+    except UserError:
+        return "unreadable"
 
 
 def corpus_inputs(config: RunConfig) -> dict[str, str]:
@@ -42,13 +55,25 @@ def corpus_inputs(config: RunConfig) -> dict[str, str]:
     return hashes
 
 
-def _languages(config: RunConfig) -> dict[str, str]:
+def _languages(config: RunConfig, also: Iterable[str] = ()) -> dict[str, str]:
     """Digests of what the languages' YAML files say, their rivals' among them: a threshold decides rows, no comment."""
-    codes = {config.language, config.base_language, "eng_Latn"}
+    codes = {config.language, config.base_language, "eng_Latn", *also}
     codes |= {rival for code in sorted(codes) for rival in load_language(code).confusables}
-    folder = resources.files("anukul.languages")
-    texts = {f"{code}.yaml": folder.joinpath(f"{code}.yaml").read_text("utf-8") for code in sorted(codes)}
-    return {f"languages/{name}": digest(yaml.safe_load(text)) for name, text in texts.items()}
+    return {f"languages/{code}.yaml": digest(_said_of(code)) for code in sorted(codes)}
+
+
+def _spelled(config: RunConfig) -> dict[str, str]:
+    """Digests of what the two languages' YAML files say of how rows become examples and prompts."""
+    said = {code: _said_of(code) for code in (config.language, config.base_language)}
+    return {
+        f"languages/{code}.yaml": digest({key: held for key, held in text.items() if key not in OF_CHOICE})
+        for code, text in said.items()
+    }
+
+
+def _said_of(code: str) -> dict[str, Any]:
+    text = resources.files("anukul.languages").joinpath(f"{code}.yaml").read_text("utf-8")
+    return dict(yaml.safe_load(text))
 
 
 def _evaluated_on(config: RunConfig) -> dict[str, str]:
@@ -58,6 +83,10 @@ def _evaluated_on(config: RunConfig) -> dict[str, str]:
         item for item in input_files(config) if item[0].startswith(of_evaluation) and "judge" not in item[0]
     ]
     hashes = {key: hash_path(resolve(name)) for key, name in files}
+    from anukul.contamination import eval_sets
+
+    # which lines and rows of the files, and which tasks of lm-eval
+    hashes.update({f"evaluated.{held.name}": digest(held.asked) for held in eval_sets(config)})
     settings = config.evaluate
     if settings is None:
         return hashes
@@ -71,13 +100,16 @@ def _evaluated_on(config: RunConfig) -> dict[str, str]:
 def synth_inputs(config: RunConfig, root: Path) -> dict[str, str]:
     """Those of synth: the corpus, given pairs and instructions, translators."""
     assert config.synth is not None
-    hashes = {}
+    # instructions may be in any language
+    hashes = _languages(config, available() if config.synth.instructions else ())
     if config.corpus:
         hashes["corpus/documents.parquet"] = StepFolder(root, "corpus").outputs()["documents.parquet"]
     if config.corpus is None or config.corpus.decontaminate:
         hashes.update(_evaluated_on(config))
     if config.corpus is not None and config.corpus.decontaminate:
         hashes["corpus.decontaminate"] = digest(config.corpus.decontaminate.model_dump())
+    if config.corpus is not None:
+        hashes["corpus.mask_pii"] = str(config.corpus.mask_pii)
     for i, pair in enumerate(config.synth.pairs):
         hashes[f"pairs.{i}.source"] = hash_path(resolve(pair.source))
         if pair.target:
@@ -94,7 +126,7 @@ def stage_inputs(config: RunConfig, root: Path, index: int) -> dict[str, str]:
     """Those of a stage: its rows, the base, and the adapter of the stage before."""
     assert config.train is not None
     stage = config.train.stages[index]
-    hashes = {"model": hash_model(config.model)}
+    hashes = {"model": hash_model(config.model), **_spelled(config)}
     files = list(STAGE_FILES[stage.format])
     if config.train.of(stage).replay_share > 0:
         files.append("corpus/replay.parquet")
@@ -129,6 +161,10 @@ def evaluate_inputs(config: RunConfig, root: Path) -> dict[str, str]:
     settings = config.evaluate
     assert settings is not None
     hashes = _adapter(config, root)
+    if settings.generation:
+        hashes.update(_languages(config))  # texts are identified
+    elif settings.translation or settings.corpus_probe:
+        hashes.update(_spelled(config))
     for task in settings.tasks:
         hashes[f"tasks.{task.name}"] = (
             hash_path(resolve(task.path)) if task.path else _harness(task.harness or task.name)

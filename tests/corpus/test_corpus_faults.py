@@ -9,7 +9,7 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,11 +21,12 @@ from shard_jobs import NumberJob, write_number
 from anukul import cli, inputs, languages, pipeline
 from anukul.config import CorpusSettings, ModelSettings, RunConfig, TextInput
 from anukul.corpus import step, workers
-from anukul.corpus.readers import BadFiles
 from anukul.corpus.workers import run_jobs
 from anukul.errors import UserError
 from anukul.records import Document, Dropped, read_rows
 from anukul.rundir import StaleStepError, StepFolder, read_json
+from anukul.text.files import BadFiles
+from small_disk import SmallDisk
 
 HERE = Path(__file__).parent
 NOUNS = ["राम", "सीता", "हरि", "किसान", "केटा", "आमा", "दाइ", "बहिनी", "शिक्षक", "मानिस"]
@@ -148,67 +149,159 @@ def test_killed_with_all_its_workers_at_any_moment(tmp_path: Path) -> None:
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[tuple[Path, Callable[[], None]]]:
-    """A folder on a disk of 8 MB that is full but for 250 kB, and what makes space.
+LONG = """
+import sys, time
+from pathlib import Path
+from anukul import pipeline
+from anukul.config import RunConfig
+from anukul.corpus import step
+step.SHARD_ROWS = 60
+config = RunConfig.model_validate_json(Path(sys.argv[1]).read_text())
+pipeline.run_steps(config, "", Path(sys.argv[2]), ("corpus",))
+"""
 
-    Where no file system may be mounted, it is files that may not grow beyond 12 kB.
-    """
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)]
-    if os.getuid() == 0 and subprocess.run(mount, capture_output=True).returncode == 0:
-        (disk / "ballast").write_bytes(b"x" * (8 * 1024 * 1024 - 250_000))
-        yield disk, lambda: (disk / "ballast").unlink()
-        subprocess.run(["umount", str(disk)], check=True)
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, hard))
-    yield disk, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+def children(process: int) -> list[int]:
+    """The workers of a process: what it has started that was spawned to work."""
+    found = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    return [int(one) for one in found if "spawn_main" in Path(f"/proc/{one}/cmdline").read_text()]
+
+
+def alive(process: int) -> bool:
+    """Whether a process is there, and not only waits for its end to be noticed."""
+    stat = Path(f"/proc/{process}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def wait_for_the_end(processes: list[int]) -> None:
+    deadline = time.monotonic() + 5
+    while any(map(alive, processes)):
+        assert time.monotonic() < deadline, "a worker outlives the run"
+        time.sleep(0.01)
+
+
+WRITING = """
+import sys
+from pathlib import Path
+from shard_jobs import NumberJob, write_number
+from anukul.corpus.workers import run_jobs
+folder = Path(sys.argv[1])
+run_jobs(iter([NumberJob(folder / f"n{i}", i, how="long") for i in range(2)]), write_number, 2, print)
+"""
+
+
+def test_workers_in_the_middle_of_a_shard_end_with_the_run(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITING, str(tmp_path)], env={**os.environ, "PYTHONPATH": str(HERE)}
+    )
+    deadline = time.monotonic() + 120
+    while len(list(tmp_path.glob(".*.tmp/ticks"))) < 2:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    workers_then = children(process.pid)
+    assert len(workers_then) == 2 and all(map(alive, workers_then))
+    process.kill()
+    process.wait()
+    wait_for_the_end(workers_then)
+    ticks = contents(tmp_path)
+    time.sleep(0.2)
+    assert contents(tmp_path) == ticks
+
+
+def test_a_killed_parent_leaves_no_worker_and_a_killed_worker_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run is killed without its workers, then a worker alone is; the end is that of an undisturbed run."""
+    monkeypatch.setattr(step, "SHARD_ROWS", 60)
+    path = write_jsonl(tmp_path / "a.jsonl", sentences(1500))
+    config = make_config(path, workers=2)
+    (tmp_path / "config.json").write_text(config.model_dump_json())
+    root = tmp_path / "run"
+    command = [sys.executable, "-c", LONG, str(tmp_path / "config.json"), str(root)]
+
+    def standing() -> int:
+        return len(list((root / "corpus").glob("parts/*/[!.]*/stats.json")))
+
+    def started(shards: int) -> tuple["subprocess.Popen[str]", list[int]]:
+        """Run until so many shards stand and two workers are at work."""
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + 120
+        while standing() < shards or len(children(process.pid)) < 2:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.002)
+        return process, children(process.pid)
+
+    process, workers_then = started(shards=3)
+    process.kill()
+    process.communicate()
+    wait_for_the_end(workers_then)
+    left = contents(root)
+    time.sleep(0.3)
+    assert contents(root) == left  # nobody writes any more
+    assert 3 <= standing() < 25
+    process, (first, _) = started(shards=30)
+    os.kill(first, signal.SIGKILL)
+    _, said = process.communicate()
+    assert process.returncode == 0, said
+    assert said.count("corpus: a worker was ended by SIGKILL; its shard is made again") == 1
+    step.run(make_config(path, workers=1), tmp_path / "whole")
+    made = contents(root / "corpus")
+    assert made.pop("done.json")
+    assert made == contents(tmp_path / "whole" / "corpus")
 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_full_disk(
     tmp_path: Path,
-    small_disk: tuple[Path, Callable[[], None]],
+    small_disk: SmallDisk,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     count: int,
 ) -> None:
     monkeypatch.setattr(step, "SHARD_ROWS", 60)
-    disk, make_space = small_disk
     config = make_config(write_jsonl(tmp_path / "a.jsonl", sentences(1200)), workers=count)
-    # a whole folder of shards would not fit; the first ones do
-    whole = tmp_path / "whole"
-    root = disk / "run"
-    code = cli._guarded(lambda: pipeline.run_steps(config, "", root, ("corpus",)))
-    said = capsys.readouterr().err.strip().splitlines()
-    assert code == 2
-    assert said[-1].startswith(f"anukul: {root}")
-    assert "cannot be written: the disk or the quota is full (" in said[-1] and "bytes free)" in said[-1]
+    root = small_disk.path / "run"
+
+    def run() -> int:
+        return cli._guarded(lambda: pipeline.run_steps(config, "", root, ("corpus",)))
+
+    small_disk.fill()  # not even what stands before the first shard
+    assert run() == 2
+    small_disk.fill(250_000, largest=20_000)  # the first shards fit, a whole folder of them does not
+    assert run() == 2
+    for line in said_at_last(capsys):
+        assert line.startswith(f"anukul: {root}")
+        assert "cannot be written: the disk or the quota is full (" in line and "bytes free now)" in line
     shards = list(root.glob("corpus/parts/judged/*/"))
     assert shards
     assert all((shard / "stats.json").exists() for shard in shards if not shard.name.startswith("."))
     assert not (root / "corpus" / "done.json").exists()
-    make_space()
-    assert cli._guarded(lambda: pipeline.run_steps(config, "", root, ("corpus",))) == 0
-    step.run(config, whole)
+    small_disk.make_space()
+    assert run() == 0
+    step.run(config, tmp_path / "whole")
     made = contents(root / "corpus")
     assert made.pop("done.json")
-    assert made == contents(whole / "corpus")
+    assert made == contents(tmp_path / "whole" / "corpus")
 
 
-def test_a_file_that_may_not_grow(tmp_path: Path) -> None:
+def said_at_last(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """The lines for the user, without the system's reason where files may not grow instead of a disk being full."""
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("anukul: ")]
+    assert len(lines) == 2
+    grown = "a file reached the largest size that is allowed"
+    return [line.replace(grown, "the disk or the quota is full") for line in lines]
+
+
+def test_a_file_that_may_not_grow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = make_config(write_jsonl(tmp_path / "a.jsonl", sentences(300)), workers=1)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, hard))
     try:
-        with pytest.raises(UserError, match="a file reached the largest size that is allowed"):
-            step.run(config, tmp_path)
+        code = cli._guarded(lambda: pipeline.run_steps(config, "", tmp_path / "run", ("corpus",)))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert step.run(config, tmp_path).rows["documents"] > 100
+    assert code == 2 and "a file reached the largest size that is allowed" in capsys.readouterr().err
+    assert step.run(config, tmp_path / "run").rows["documents"] > 100
 
 
 def make_folder(folder: Path, bad: int) -> Path:

@@ -7,10 +7,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from anukul.config import TextInput
-from anukul.corpus.readers import expected_documents, read_documents, shards
+from anukul import inputs, pipeline
+from anukul.config import CorpusSettings, ModelSettings, RunConfig, TextInput
+from anukul.corpus.readers import Reader, expected_documents, read_documents, shards
 from anukul.errors import UserError
-from anukul.text.files import format_of, read_lines, read_table
+from anukul.rundir import read_json
+from anukul.text.files import BadFiles, format_of, read_lines, read_table
 
 TEXTS = ["राम, घर गयो।", 'सीता "आइन्"।', "हरि\nगयो।"]
 
@@ -203,3 +205,68 @@ def test_documents_of_many_files_are_estimated(tmp_path: Path) -> None:
     for number in range(40):
         (tmp_path / f"{number:02d}.txt").write_text("एक\n" * 9)
     assert expected_documents(TextInput(path=str(tmp_path))) == 400
+
+
+def odd_files(folder: Path) -> Path:
+    """Four good files, and between them three that hold something else, or cannot be read."""
+    folder.mkdir()
+    for name in ("b", "d", "f", "g"):
+        (folder / f"{name}.jsonl").write_text(json.dumps({"text": name}) + "\n")
+    (folder / "a.jsonl").write_text('{"error": "not found"}\n')
+    (folder / "c.json").write_text('{"error": "try again"}')
+    (folder / "e.txt").symlink_to("/proc/self/mem")  # a file whose first byte cannot be read, even by root
+    return folder
+
+
+def test_odd_files_among_many_are_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    reader = Reader(TextInput(path=str(odd_files(tmp_path / "in"))), BadFiles.within(0.5, 7))
+    assert [row.text for row in reader.documents()] == ["b", "d", "f", "g"]
+    assert sorted(reader.bad_files) == [0, 2, 4]
+    assert reader.bad_files[0].startswith("no column 'text'; the columns are error; set the column names")
+    assert reader.bad_files[2].startswith("must hold a list of objects")
+    assert reader.bad_files[4].startswith("cannot be read: ")
+    assert capsys.readouterr().err.count("corpus: skipped ") == 3
+    with pytest.raises(
+        UserError, match=r"2 of 7 files cannot be read: .*a.jsonl: no column.*; .*c.json: must hold"
+    ):
+        list(Reader(TextInput(path=str(tmp_path / "in")), BadFiles.within(0.2, 7)).documents())
+
+
+def test_a_column_that_no_file_has_is_a_fault_of_the_config(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps({"text": name}) + "\n")
+    item = TextInput(path=str(tmp_path), text_column="body")
+    with pytest.raises(
+        UserError,
+        match=r"b.jsonl: no column 'body'; the columns are text; set the column names in the config$",
+    ):
+        list(Reader(item, BadFiles.within(0.5, 10)).documents())
+
+
+def test_an_unreadable_file_is_left_out_of_a_run(tmp_path: Path) -> None:
+    """From the command: what is hashed, read and counted."""
+    folder = odd_files(tmp_path / "in")
+    text = "\n".join(TEXTS[:2])
+    (folder / "h.txt").write_text(text)
+    config = RunConfig(
+        name="t",
+        language="npi_Deva",
+        model=ModelSettings(path="unused"),
+        corpus=CorpusSettings(
+            inputs=(TextInput(path=str(folder), source="made", license="CC0-1.0"),),
+            min_characters=1,
+            language_check=False,
+            min_script_share=0.0,
+            max_bad_files=0.5,
+        ),
+    )
+    pipeline.run_steps(config, "", tmp_path / "run", ("corpus",))
+    (stats,) = read_json(tmp_path / "run" / "corpus" / "stats.json")["inputs"]
+    assert sorted(stats["bad_files"]) == ["a.jsonl", "c.json", "e.txt"]
+    assert stats["read"] == 6
+    with pytest.raises(UserError, match=r"e\.txt: cannot be read"):
+        inputs.corpus_inputs(
+            config.model_copy(
+                update={"corpus": CorpusSettings(inputs=(TextInput(path=str(folder / "e.txt")),))}
+            )
+        )

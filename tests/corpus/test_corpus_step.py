@@ -180,18 +180,118 @@ def test_near_duplicates_and_what_is_evaluated_on_are_dropped(tmp_path: Path) ->
     assert not (tmp_path / "off" / "corpus" / "contamination.json").exists()
 
 
-def test_repeated_paragraphs_are_cut(tmp_path: Path) -> None:
-    path = tmp_path / "a.jsonl"
-    notice = "यो समाचार हाम्रो संवाददाताले पठाएको हो र यसमा सबै अधिकार सुरक्षित छन् भन्ने जानकारी छ।"
-    documents = [f"{LONG[0]}\n{notice}", f"{LONG[1]}\nनेपाल\n{notice}", f"{LONG[2]}\nनेपाल", notice]
+def test_what_holds_a_test_takes_no_clean_text_with_it(tmp_path: Path) -> None:
+    """An article with a line of a test, the same article without, and a copy of each."""
+    item = "हिजो किसानहरूले खेतमा धान रोप्न सुरु गरेका छन् तर मल नपाएर उनीहरू चिन्तित भए।"
+    held = tmp_path / "held.txt"
+    held.write_text(f"{item}\n")
+    clean = " ".join([*LONG, *(text.replace("छ", "थियो") for text in LONG)])
+    texts = [f"{clean} {item}", clean, f"{clean} {item}", clean.replace("खुसी", "दुखी")]
+    inputs = [write_lines(tmp_path / "a.txt", texts)]
+    evaluate = EvaluateSettings(
+        bits_per_byte=(HeldOutText(name="held", path=str(held), language="npi_Deva"),)
+    )
+    config = make_config(inputs, quality=None)
+    step.run(config, tmp_path / "clean")  # nothing is evaluated: the first is the one that stays
+    (first,) = read_rows(tmp_path / "clean" / "corpus" / "documents.parquet", Document)
+    assert (first.id, first.weight) == ("0:0", 4)
+    step.run(config.model_copy(update={"evaluate": evaluate}), tmp_path)
+    (row,) = read_rows(tmp_path / "corpus" / "documents.parquet", Document)
+    assert (row.id, row.text, row.weight) == ("0:1", clean, 2)
+    dropped = read_rows(tmp_path / "corpus" / "dropped.parquet", Dropped)
+    assert [(row.id, row.rule) for row in dropped] == [
+        ("0:0", "contaminated"),
+        ("0:2", "contaminated"),
+        ("0:3", "near_duplicate"),
+    ]
+    assert dropped[2].detail.endswith("like an earlier document, 0:1")
+    clusters = read_rows(tmp_path / "corpus" / "clusters.parquet", Duplicate)
+    assert [(row.cluster, row.id, row.kept) for row in clusters] == [
+        ("0:1", "0:1", True),
+        ("0:1", "0:3", False),
+    ]
+    found = read_json(tmp_path / "corpus" / "contamination.json")["sets"]["bits_per_byte.held"]
+    assert (found["rows_dropped"], found["items_touched"]) == (2, 1)
+
+
+NOTICE = "यो समाचार हाम्रो संवाददाताले पठाएको हो र यसमा सबै अधिकार सुरक्षित छन् भन्ने जानकारी छ।"
+
+
+def run_documents(folder: Path, documents: list[str], **settings: Any) -> list[Document]:
+    folder.mkdir(exist_ok=True)
+    path = folder / "a.jsonl"
     path.write_text("\n".join(json.dumps({"text": text}) for text in documents))
-    item = TextInput(path=str(path))
-    step.run(make_config([item], dedup={"level": "paragraph"}), tmp_path)
+    step.run(make_config([TextInput(path=str(path))], dedup={"level": "paragraph"}, **settings), folder)
+    return read_rows(folder / "corpus" / "documents.parquet", Document)
+
+
+def test_repeated_paragraphs_are_cut_and_told(tmp_path: Path) -> None:
+    near = NOTICE.replace("जानकारी छ", "जानकारी थियो")
+    documents = [
+        f"{LONG[0]}\n{NOTICE}",
+        f"{LONG[1]}\nनेपाल\n{NOTICE}",
+        f"{LONG[2]}\nनेपाल",
+        NOTICE,
+        f"{LONG[1]} {LONG[0]}\n{near}",
+    ]
+    rows = run_documents(tmp_path, documents)
+    assert [row.text for row in rows] == [
+        documents[0],
+        f"{LONG[1]}\nनेपाल",
+        documents[2],
+        f"{LONG[1]} {LONG[0]}",
+    ]
+    assert [row.rules for row in rows] == [[], ["repeated_paragraphs"], [], ["repeated_paragraphs"]]
+    gone = read_rows(tmp_path / "corpus" / "dropped.parquet", Dropped)
+    assert [(row.id, row.rule, row.text) for row in gone] == [
+        ("0:1#1", "repeated_paragraphs", NOTICE),
+        ("0:3", "repeated_paragraphs", NOTICE),
+        ("0:4#1", "repeated_paragraphs", near),
+    ]
+    assert gone[0].detail == "the same words stand in an earlier document, 0:0, paragraph 2"
+    assert gone[1].detail == "0 characters are left without what earlier ones say"
+    assert gone[2].detail.endswith(" like an earlier document, 0:0, paragraph 2")
+    stats = read_json(tmp_path / "corpus" / "stats.json")
+    total = stats["total"]["corpus"]
+    assert (total["read"], total["kept"], total["dropped"]) == (5, 4, {"repeated_paragraphs": 1})
+    assert total["cut"] == {"repeated_paragraphs": 2}
+    assert stats["rows"]["paragraph_clusters"] == 4
+    clusters = read_rows(tmp_path / "corpus" / "paragraph_clusters.parquet", Duplicate)
+    assert {row.cluster for row in clusters} == {"0:0, paragraph 2"}
+    assert [(row.id, row.kept, row.exact, row.input) for row in clusters] == [
+        ("0:0, paragraph 2", True, True, "a.jsonl:1"),
+        ("0:1, paragraph 3", False, True, "a.jsonl:2"),
+        ("0:3, paragraph 1", False, True, "a.jsonl:4"),
+        ("0:4, paragraph 2", False, False, "a.jsonl:5"),
+    ]
+    assert read_rows(tmp_path / "corpus" / "clusters.parquet", Duplicate) == []
+
+
+def test_a_paragraph_of_a_text_that_goes_stays_elsewhere(tmp_path: Path) -> None:
+    """The first text with the notice holds a test; so the second is the first that has it."""
+    held = tmp_path / "held.txt"
+    held.write_text(f"{LONG[0]}\n")
+    item = HeldOutText(name="held", path=str(held), language="npi_Deva")
+    path = tmp_path / "a.jsonl"
+    documents = [f"{LONG[0]}\n{NOTICE}", f"{LONG[1]}\n{NOTICE}", f"{LONG[2]}\n{NOTICE}"]
+    path.write_text("\n".join(json.dumps({"text": text}) for text in documents))
+    config = make_config([TextInput(path=str(path))], dedup={"level": "paragraph"})
+    step.run(config.model_copy(update={"evaluate": EvaluateSettings(bits_per_byte=(item,))}), tmp_path)
     rows = read_rows(tmp_path / "corpus" / "documents.parquet", Document)
-    assert [row.text for row in rows] == [documents[0], f"{LONG[1]}\nनेपाल", documents[2]]
-    assert [row.rules for row in rows] == [[], ["repeated_paragraphs"], []]
-    (gone,) = read_rows(tmp_path / "corpus" / "dropped.parquet", Dropped)
-    assert (gone.id, gone.rule) == ("0:3", "repeated_paragraphs")
+    assert [row.text for row in rows] == [documents[1], LONG[2]]
+    clusters = read_rows(tmp_path / "corpus" / "paragraph_clusters.parquet", Duplicate)
+    assert [(row.id, row.kept) for row in clusters] == [
+        ("0:1, paragraph 2", True),
+        ("0:2, paragraph 2", False),
+    ]
+
+
+def test_a_paragraph_is_never_cut_everywhere(tmp_path: Path) -> None:
+    """What is left of the first text is too short; it stays, as the last has lost the same words for its sake."""
+    documents = [LONG[1], f"{NOTICE}\n{LONG[1]}", f"{LONG[2]} {LONG[0]}\n{NOTICE}"]
+    rows = run_documents(tmp_path, documents, min_characters=95)
+    assert len(NOTICE) < 95 < len(LONG[1])
+    assert [row.text for row in rows] == [LONG[1], NOTICE, f"{LONG[2]} {LONG[0]}"]
 
 
 def test_cut_paragraphs_and_masked_numbers_are_counted(tmp_path: Path) -> None:
@@ -225,6 +325,29 @@ def test_a_dropped_text_is_kept_to_500_characters(tmp_path: Path) -> None:
     assert (dropped.rule, len(dropped.text)) == ("too_long", 500)
 
 
+def evaluated(folder: Path, config: RunConfig) -> RunConfig:
+    """The config, evaluating on the fourth line of NEPALI."""
+    (folder / "held.txt").write_text(f"{NEPALI[3]}\n")
+    item = HeldOutText(name="held", path=str(folder / "held.txt"), language="npi_Deva")
+    return config.model_copy(update={"evaluate": EvaluateSettings(bits_per_byte=(item,))})
+
+
+def test_the_same_bytes_with_copies_tests_and_any_number_of_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step, "SHARD_ROWS", 3)
+    texts = [f"{LONG[n % 3]}\n{NOTICE}\n{NEPALI[n % 5]}" for n in range(14)]
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join(json.dumps({"text": text}) for text in [*texts, *LONG, *NEPALI]))
+    for count in (1, 2):
+        config = make_config([TextInput(path=str(path))], dedup={"level": "paragraph"}, workers=count)
+        step.run(evaluated(tmp_path, config), tmp_path / str(count))
+    assert contents(tmp_path / "1" / "corpus") == contents(tmp_path / "2" / "corpus")
+    stats = read_json(tmp_path / "1" / "corpus" / "stats.json")["total"]["corpus"]
+    assert stats["dropped"]["contaminated"] == 1 and stats["cut"]["repeated_paragraphs"] == 2
+    assert stats["read"] == stats["kept"] + sum(stats["dropped"].values()) == 22
+
+
 @pytest.mark.parametrize("killed_at", range(1, 19, 2))
 def test_killed_and_run_again_gives_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: int
@@ -237,8 +360,10 @@ def test_killed_and_run_again_gives_the_same_bytes(
         write_lines(tmp_path / "b.txt", [*NEPALI, "म घर जान्छु।"]),
     ]
     replay = (write_lines(tmp_path / "c.txt", [*ENGLISH, *ENGLISH]),)
-    config = make_config(inputs, replay=replay, workers=1)
+    config = evaluated(tmp_path, make_config(inputs, replay=replay, workers=1, dedup={"level": "paragraph"}))
     whole = step.run(config, tmp_path / "whole")
+    gone = read_rows(tmp_path / "whole" / "corpus" / "dropped.parquet", Dropped)
+    assert [row.id for row in gone if row.rule == "contaminated"] == ["d3", "1:3"]
     settle = workers.settle
     calls = 0
 

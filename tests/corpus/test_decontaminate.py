@@ -18,6 +18,7 @@ import random
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -25,6 +26,7 @@ from hypothesis import strategies as st
 
 from anukul.config import (
     CorpusProbeSettings,
+    CorpusSettings,
     EvaluateSettings,
     GenerationSettings,
     HeldOutText,
@@ -39,12 +41,22 @@ from anukul.config import (
     RunConfig,
     Stage,
     TaskSettings,
+    TextInput,
     TrainSettings,
     TranslationSettings,
 )
 from anukul.contamination import Contamination, EvalText, Hit, Tally, eval_texts
 from anukul.contamination import index as index_module
+from anukul.contamination.items import harness_rows
+from anukul.corpus.readers import read_documents
 from anukul.errors import UserError
+from anukul.evaluate.knowledge.corpus_probe import make_probe
+from anukul.evaluate.tasks.hub import load_written
+from anukul.evaluate.tasks.lm_eval_files import write_tasks
+from anukul.evaluate.translation import make_prompts
+from anukul.items.exemplars import spaced
+from anukul.items.load import load_task
+from anukul.records import Document, write_rows
 from anukul.text.keys import match_key
 
 ITEM = "उनले सन् २०२४ मा काठमाडौंमा नयाँ विद्यालय स्थापना गर्‍यो र त्यहाँ पढाउन थाल्यो।"
@@ -94,14 +106,62 @@ def test_the_words_of_an_item_far_from_each_other_are_no_hit() -> None:
     assert found(index.check(" and ".join(parts))) == [("tasks.b", "x", "overlap")]
 
 
-def test_short_items_are_found_as_whole_texts_only() -> None:
-    index = Contamination([EvalText("s", "1", "नेपालको राजधानी काठमाडौं हो।")])
-    assert found(index.check("नेपालको राजधानी काठमाडौं हो")) == [("s", "1", "exact")]
-    assert index.check("सबैलाई थाहा छ, नेपालको राजधानी काठमाडौं हो।") == []
-    assert index.check("") == index.check("।") == []
-    assert Contamination([EvalText("s", "1", "हो"), EvalText("s", "2", "हो त")]).check_all(
-        ["हो", "हो त"]
-    ) == [[], []]
+SHORT = "नेपालको राजधानी काठमाडौं सहर हो।"  # five words: too few to be told by their runs
+
+
+@pytest.mark.parametrize(
+    ("text", "how"),
+    [
+        ("नेपालको राजधानी काठमाडौं सहर हो", "exact"),
+        (f"यो ठूलो देश हो। {SHORT} त्यहाँ धेरै मानिस छन्।", "sentence"),
+        (f"यो ठूलो देश हो\n- {SHORT.removesuffix('।')}\nत्यहाँ धेरै मानिस छन्", "sentence"),
+        (f"प्रश्न: कहाँ हो? उत्तर: {SHORT}", "sentence"),
+        (f"सबैलाई थाहा छ, {SHORT}", None),
+        (f"{SHORT.removesuffix('हो।')} हो र यो ठूलो छ।", None),
+        ("नेपालको राजधानी। काठमाडौं सहर हो।", "exact"),  # the same words
+        ("", None),
+        ("।", None),
+    ],
+)
+def test_short_items_are_found_as_sentences(text: str, how: str | None) -> None:
+    index = Contamination([EvalText("s", "1", SHORT)])
+    hits = index.check_all(["घर", text, SHORT])
+    assert found(hits[0]) == [] and found(hits[2]) == [("s", "1", "exact")]
+    assert found(hits[1]) == ([("s", "1", how)] if how else [])
+    if how == "sentence":
+        assert hits[1][0].detail.startswith("has a sentence that is s, item 1: नेपालको")
+
+
+def test_a_heading_is_no_item() -> None:
+    """Three or four words stand in a line of their own by chance; as a whole text they are the item."""
+    items = ["in the morning", "he went to bed", "हो", "हो त"]
+    index = Contamination([EvalText("s", str(number), text) for number, text in enumerate(items)])
+    story = "It was late.\nIn the morning\nShe woke up. He went to bed. हो त।"
+    assert index.check(story) == []
+    assert [len(hits) for hits in index.check_all(items)] == [1, 1, 0, 0]
+
+
+SENTENCES = st.lists(
+    st.lists(st.sampled_from(["क", "ख", "ग"]), min_size=1, max_size=7).map(" ".join), min_size=1, max_size=4
+)
+
+
+@given(SENTENCES, SENTENCES, st.integers(1, 6))
+@settings(max_examples=300, deadline=None)
+def test_sentences_are_those_of_the_definition(items: list[str], sentences: list[str], ngram: int) -> None:
+    """Every run of whole sentences with as many words as an item has, compared with it."""
+    index = Contamination([EvalText("s", text, text) for text in set(items)], ngram, 0.6, 8)
+    text = "। ".join(sentences)
+    spans = [
+        " ".join(sentences[first:last])
+        for first in range(len(sentences))
+        for last in range(first + 1, len(sentences) + 1)
+    ]
+    expected = {item for item in items if item in spans and len(item.split()) >= 5}
+    whole = {item for item in items if item == " ".join(sentences) and len(item.split()) >= 3}
+    held = {hit.item: hit.how for hit in index.check(text)}
+    assert {item for item, how in held.items() if how == "exact"} == whole
+    assert {item for item, how in held.items() if how == "sentence"} == expected - whole
 
 
 def test_the_form_of_many_items_is_not_their_content() -> None:
@@ -110,6 +170,7 @@ def test_the_form_of_many_items_is_not_their_content() -> None:
     index = Contamination(items)
     assert index.check(f"{form} nothing at all") == []
     assert found(index.check(items[3].text)) == [("s", "3", "exact")]
+    assert found(index.check(f"A quiz.\n{items[3].text}\nAn answer.")) == [("s", "3", "sentence")]
     few = Contamination(items[:40])
     assert len(few.check(f"{form} nothing at all")) == 40
 
@@ -182,7 +243,25 @@ def test_tally() -> None:
         ("0:3", "overlap"),
     ]
     assert first["samples"][0]["item_text"] == ITEM
+    assert first["sides"] == {} and first["touched"] == [ITEMS[0].item]
     assert json.dumps(report)
+
+
+def test_tally_says_which_side_holds_an_item() -> None:
+    index = Contamination(ITEMS)
+    tally = Tally()
+    both = [("pairs.source", "x" * 400, ITEM), ("pairs.target", ITEM, ITEM)]
+    tally.add_sides("0:1", "web", [(side, text, index.check(held)) for side, text, held in both])
+    tally.add_sides(
+        "0:2", "web", [("pairs.source", "घर", index.check("घर")), ("pairs.target", ITEM, index.check(ITEM))]
+    )
+    tally.add_sides("0:3", "web", [("pairs.source", "घर", []), ("pairs.target", "घर", [])])
+    parts = [json.loads(json.dumps(tally.as_json()))] * 2
+    report = Tally.summed(parts).report(index)
+    found = report["sets"]["tasks.a"]
+    assert report["dropped"] == 4 and found["rows_dropped"] == 4
+    assert found["sides"] == {"pairs.source": 2, "pairs.target": 4}
+    assert found["samples"][1]["side"] == "pairs.target" and found["samples"][1]["text"] == ITEM
 
 
 def rows(path: Path, *held: object) -> str:
@@ -242,7 +321,9 @@ def whole_config(folder: Path) -> RunConfig:
                 ),
             ),
             bits_per_byte=(held_out("held", 6, None),),
-            translation=TranslationSettings(source=str(lines), target=str(lines), skip=1, limit=2),
+            translation=TranslationSettings(
+                source=str(lines), target=str(lines), skip=1, limit=2, shots=(0, 2)
+            ),
             corpus_probe=CorpusProbeSettings(text=str(lines), skip=7),
             generation=GenerationSettings(prompts=prompts),
             knowledge=facts,
@@ -265,10 +346,12 @@ def test_every_set_of_the_config_is_read(tmp_path: Path) -> None:
     assert sets["tasks.c"] == sets["train.ledger.quiz"] == quiz
     assert sets["tasks.l"] == ["labelled text", "another text"]
     del sets["tasks.c"], sets["tasks.l"], sets["train.ledger.quiz"]
+    for side in ("source", "target"):  # two lines are asked, and two of those after them are exemplars
+        asked = sets.pop(f"translation.{side}")
+        assert asked[:2] == ["line 2", "line 3"] and len(set(asked)) == 4
+        assert set(asked[2:]) < {f"line {number}" for number in range(4, 9)}
     assert sets == {
         "bits_per_byte.held": ["line 7", "line 8"],
-        "translation.source": ["line 2", "line 3"],
-        "translation.target": ["line 2", "line 3"],
         "corpus_probe.text": ["line 8"],
         "generation": ["begin"],
         "knowledge": ["nowhere", "never", "unsaid"],
@@ -280,6 +363,79 @@ def test_every_set_of_the_config_is_read(tmp_path: Path) -> None:
     }
     bare = RunConfig(name="t", language="npi_Deva", model=ModelSettings(path="unused"))
     assert list(eval_texts(bare)) == []
+
+
+def test_the_lines_that_are_translated_are_those_of_evaluate(tmp_path: Path) -> None:
+    """Lines are counted in the files, and a pair with an empty side is none; exemplars are among the items."""
+    english = ["one", "", "three", "four", "five", "", "seven", "eight", "nine"]
+    nepali = ["एक", "दुई", "तीन", "", "पाँच", "", "सात", "आठ", "नौ"]
+    for name, lines in (("en", english), ("ne", nepali)):
+        (tmp_path / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    asked = TranslationSettings(
+        source=str(tmp_path / "en"), target=str(tmp_path / "ne"), skip=2, limit=2, shots=(1,)
+    )
+    config = RunConfig(
+        name="t",
+        language="npi_Deva",
+        model=ModelSettings(path="unused"),
+        evaluate=EvaluateSettings(translation=asked),
+    )
+    prompts = make_prompts(config, asked)
+    held: dict[str, list[str]] = {}
+    for item in eval_texts(config):
+        held.setdefault(item.set, []).append(item.text)
+    assert (
+        {prompt.line.base for prompt in prompts} == {"three", "five"} == set(held["translation.source"][:2])
+    )
+    assert held["translation.target"][:2] == ["तीन", "पाँच"]
+    (shown,) = {prompt.text.split("\n\n")[0] for prompt in prompts if prompt.direction == "to_target"}
+    assert shown == f"English: {held['translation.source'][2]}\nNepali: {held['translation.target'][2]}"
+
+
+def test_the_held_out_text_of_the_corpus_probe_is_that_of_evaluate(tmp_path: Path) -> None:
+    """Blank lines are not counted, neither there nor where the lines before are the corpus."""
+    path = tmp_path / "lines.txt"
+    path.write_text("one\n\ntwo\n\nthree\n", encoding="utf-8")
+    asked = CorpusProbeSettings(text=str(path), skip=1)
+    config = RunConfig(
+        name="t",
+        language="npi_Deva",
+        model=ModelSettings(path="unused"),
+        corpus=CorpusSettings(inputs=(TextInput(path=str(path), limit=1),)),
+        evaluate=EvaluateSettings(corpus_probe=asked),
+    )
+    assert [item.text for item in eval_texts(config)] == ["two", "three"]
+    assert [row.text for row in read_documents(config.corpus.inputs[0])] == ["one"]  # type: ignore[union-attr]  # it has one
+    (tmp_path / "run" / "corpus").mkdir(parents=True)
+    write_rows(tmp_path / "run" / "corpus" / "documents.parquet", [], Document)
+    with pytest.raises(UserError, match="no question can be made of it") as caught:
+        make_probe(config, asked, tmp_path / "run")
+    assert "no_mention 2" in str(caught.value)
+
+
+def test_exemplars_of_tasks_of_lm_eval_are_items(tmp_path: Path) -> None:
+    scored = [{"query": f"asked {n}", "choices": ["a", "b"], "gold": 0} for n in range(2)]
+    others = [
+        {"query": f"shown {n}", "choices": ["a", "b"], "gold": 0, "split": "exemplar"} for n in range(3)
+    ]
+    path = rows(tmp_path / "t.jsonl", *scored, *others)
+    settings = TaskSettings(name="t", path=path, language="eng_Latn")
+    write_tasks([load_task(settings)], tmp_path / "out")
+    tasks: dict[str, Any] = load_written(settings, "anukul_t", tmp_path / "out").tasks
+
+    def ids(asked: object) -> list[str]:
+        return [number.partition(":")[2] for number, _ in harness_rows(tasks, asked)]
+
+    assert ids(0) == ids(["lm-eval", 0]) == ids(["lm-eval", None]) == ["0", "1"]
+    assert ids(4) == ids(["lm-eval", 1]) == ["0", "1", "exemplar:0", "exemplar:1", "exemplar:2"]
+    texts = dict(harness_rows(tasks, 1))
+    assert "shown 2" in texts["anukul_t:exemplar:2"]
+    alone = TaskSettings(name="u", path=rows(tmp_path / "u.jsonl", *scored), language="eng_Latn")
+    write_tasks([load_task(alone)], tmp_path / "more")  # exemplars are drawn from the rows that are scored
+    tasks = load_written(alone, "anukul_u", tmp_path / "more").tasks
+    assert ids(2) == ["0", "1"]
+    assert list(spaced(5)) == [0, 1, 2, 3, 4]
+    assert (len(spaced(1999)), len(spaced(2000)), spaced(40_000)[1]) == (1999, 1000, 40)
 
 
 def test_a_task_that_cannot_be_read_is_refused() -> None:
@@ -376,6 +532,46 @@ def test_other_texts_are_clean(real_data: Path) -> None:
     assert len(texts) > 9000
     hits = [hit for held in Contamination(items).check_all(texts) for hit in held]
     assert [hit.detail for hit in hits] == []
+
+
+def short_items(real_data: Path) -> list[EvalText]:
+    """Lines of SIB-200, TICO-19 and three sets of questions and choices that have fewer than eight words."""
+    items = list(sib(real_data))
+    for code in ("eng", "nep"):
+        lines = (real_data / f"parallel/tico19/tico19-test.{code}").read_text(encoding="utf-8").splitlines()
+        items += [EvalText(f"tico.{code}", str(number), line) for number, line in enumerate(lines)]
+    for name in ("arc_easy", "copa", "piqa"):
+        path = real_data / f"bench/llm-foundry/{name}.jsonl"
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
+            row = json.loads(line)
+            items += [EvalText(name, str(number), text) for text in (row["query"], *row["choices"])]
+    return [item for item in items if len(match_key(item.text).split()) < 8]
+
+
+@pytest.mark.real
+def test_short_items_in_real_texts(real_data: Path) -> None:
+    """Of SIB-200 all that stand in FLORES-200 put together to documents; in news and other lines none of any set."""
+    items = short_items(real_data)
+    assert len(items) > 5000
+    index = Contamination(items)
+    flores = []
+    for code in ("npi_Deva", "eng_Latn"):
+        lines = (real_data / f"parallel/flores200/{code}.devtest").read_text(encoding="utf-8").splitlines()
+        flores += ["\n".join(lines[first : first + 11]) for first in range(0, len(lines), 11)]
+    touched = [hit for hits in index.check_all(flores) for hit in hits]
+    everything = {match_key(line) for text in flores for line in text.split("\n")}
+    expected = {(item.set, item.item) for item in items if match_key(item.text) in everything}
+    assert {(hit.set, hit.item) for hit in touched} == expected
+    assert len(expected) == 11 and {hit.how for hit in touched} == {"sentence"}
+    texts = []
+    for name in ("floresv1/wikipedia.dev.ne-en.ne", "floresv1/wikipedia.dev.ne-en.en"):
+        texts += (real_data / "parallel" / name).read_text(encoding="utf-8").splitlines()
+    for path in sorted((real_data / "mono/ekbana").glob("*.csv")):
+        with path.open(encoding="utf-8", newline="") as file:
+            texts += [row["text"] for row in csv.DictReader(file)]
+    tokens = (real_data / "mono/nepner/cleaned_total.txt").read_text(encoding="utf-8").splitlines()
+    texts.append(" ".join(line.split()[0] if line.strip() else "\n" for line in tokens))
+    assert [hit.detail for hits in index.check_all(texts) for hit in hits] == []
 
 
 @pytest.mark.real

@@ -1,5 +1,6 @@
 import csv
 import random
+import resource
 from collections.abc import Sequence
 from itertools import combinations, pairwise
 from pathlib import Path
@@ -220,6 +221,7 @@ def test_shards_parts_and_order_of_work_change_nothing(
     whole = clusters_of(tmp_path / "whole", texts, size=1000)
     monkeypatch.setattr(dedup, "SORTED", sorted_at_once)
     monkeypatch.setattr(dedup, "COMPARED", 3)
+    monkeypatch.setattr(dedup, "PER_SHARD", 0)
     found = Duplicates(tmp_path / "shards", NEAR)
     shards = {f"{first:03d}": texts[first : first + 9] for first in range(0, len(texts), 9)}
     shards["999"] = []
@@ -229,6 +231,23 @@ def test_shards_parts_and_order_of_work_change_nothing(
     assert again.first.tolist() == whole.first.tolist()
     assert again.exact.tolist() == whole.exact.tolist()
     assert again.similarity.tolist() == whole.similarity.tolist()
+
+
+def test_more_shards_than_files_may_be_open(tmp_path: Path) -> None:
+    texts, planted = mixture()
+    copies = [f"{text} ।" for text in texts[:20]]
+    found = Duplicates(tmp_path, NEAR)
+    names = [f"{number:03d}" for number in range(len(texts) + len(copies))]
+    for name, text in zip(names, [*texts, *copies], strict=True):
+        found.add(name, [text])
+    assert len(names) > 100
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+    try:
+        clusters = found.clusters(names)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert clusters.first.tolist() == [planted.index(cluster) for cluster in [*planted, *planted[:20]]]
 
 
 def test_a_shard_that_stands_is_not_made_again(tmp_path: Path) -> None:

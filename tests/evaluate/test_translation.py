@@ -13,12 +13,12 @@ from anukul.evaluate.scores import Method
 from anukul.evaluate.translation import (
     Prompt,
     chrf,
-    load_lines,
     make_prompts,
     score_translations,
     segment_statistics,
     translate,
 )
+from anukul.items.parallel import load_lines
 from anukul.model.base import load_base
 from anukul.records import Translation
 from anukul.scoring import harness as harness_module
@@ -47,6 +47,35 @@ def settings(tmp_path: Path) -> TranslationSettings:
 @pytest.fixture
 def config(tiny_settings: ModelSettings) -> RunConfig:
     return RunConfig(name="t", language="npi_Deva", model=tiny_settings)
+
+
+def test_prompts_are_written_as_the_last_translation_stage_wrote_them(
+    config: RunConfig, settings: TranslationSettings, tiny_settings: ModelSettings
+) -> None:
+    from anukul.model.base import load_tokenizer
+    from anukul.records import Pair
+    from anukul.train.formats import Formatter
+
+    stages = [
+        {"name": "a", "format": "translation"},
+        {"name": "b", "format": "translation", "translation": {"tags": ["direction", "origin"]}},
+        {"name": "c", "format": "instruct"},
+    ]
+    tagged = RunConfig.model_validate({**config.model_dump(), "train": {"stages": stages}})
+    assert tagged.train is not None
+    tokenizer = load_tokenizer(tiny_settings)
+    formatter = Formatter(tokenizer, int(tokenizer.bos_token_id), "npi_Deva", "eng_Latn")
+    sides = ("p", "", BASE[2], TARGET[2], "eng_Latn", "npi_Deva", "organic", "", "t", "CC0")
+    prompts = {prompt.direction: prompt for prompt in make_prompts(tagged, settings) if not prompt.shots}
+    for direction in ("to_target", "to_base"):
+        asked = tagged.train.stages[1].translation
+        given, _ = formatter.translation(Pair(*sides), direction == "to_target", asked)
+        texts = [one.text for one in make_prompts(tagged, settings) if one.direction == direction]
+        assert texts[0] == given.text and prompts[direction].line.base == BASE[5]
+    exemplar, last = next(one for one in make_prompts(tagged, settings) if one.shots == 1).text.split("\n\n")
+    assert exemplar.startswith("<2npi_Deva> English:") and last.startswith("<2npi_Deva> English:")
+    bare = RunConfig.model_validate({**config.model_dump(), "train": {"stages": stages[:1]}})
+    assert make_prompts(bare, settings) == make_prompts(config, settings)
 
 
 def test_prompts_go_both_ways_with_nested_exemplars(config: RunConfig, settings: TranslationSettings) -> None:

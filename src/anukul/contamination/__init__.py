@@ -2,7 +2,17 @@
 
 from anukul.contamination.gathered import gather, indexed
 from anukul.contamination.index import Contamination, EvalText, Hit
-from anukul.contamination.items import eval_texts
+from anukul.contamination.items import EvalSet, eval_sets, eval_texts
 from anukul.contamination.tally import Tally
 
-__all__ = ["Contamination", "EvalText", "Hit", "Tally", "eval_texts", "gather", "indexed"]
+__all__ = [
+    "Contamination",
+    "EvalSet",
+    "EvalText",
+    "Hit",
+    "Tally",
+    "eval_sets",
+    "eval_texts",
+    "gather",
+    "indexed",
+]

@@ -3,6 +3,7 @@
 Words are those of the match key: case, punctuation, danda, joiners and the script of digits make no difference. A text
 is contaminated by an item where
 - it is the item of three or more words, by its match key (`exact`), or
+- the item is too short for what follows, and stands in it as a line or a sentence (`sentence`), or
 - of the item's words, in the stretch of the text that has most of them, at least `share` stand in common runs of
   `ngram` words (`overlap`). Coverage of words is what the Llama 2 paper counts (arXiv 2307.09288, appendix A.6); PaLM's
   share of common 8-grams (arXiv 2204.02311, section 8) would lose a short item with one word changed.
@@ -15,6 +16,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from anukul.contamination.sentences import WholeSentences
 from anukul.text.shingles import BATCH, Hashes, Offsets, shingle_hashes, word_hashes
 
 # Measured on SIB-200 items with words changed or left out, and on text without: see tests/corpus/test_decontaminate.py
@@ -42,14 +44,16 @@ class Hit:
 
     set: str
     item: str
-    how: str  # exact | overlap
+    how: str  # exact | sentence | overlap
     share: float  # of the item's words
     excerpt: str  # of the item
 
     @property
     def detail(self) -> str:
         """The reason, for a reader."""
-        found = "is" if self.how == "exact" else f"has {self.share:.0%} of the words of"
+        found = {"exact": "is", "sentence": "has a sentence that is"}.get(
+            self.how, f"has {self.share:.0%} of the words of"
+        )
         return f"{found} {self.set}, item {self.item}: {self.excerpt}"
 
 
@@ -90,6 +94,8 @@ class Contamination:
             if last - first >= EXACT_WORDS:
                 self._exact.setdefault(words[first:last].tobytes(), []).append(number)
         self._index(words, offsets)
+        short = np.flatnonzero(self._wanted < self.min_words).tolist()
+        self._sentences = WholeSentences(words, offsets, short)
 
     def _index(self, words: Hashes, offsets: Offsets) -> None:
         """Sort the items' runs of words, those of templates left out, and mark them in a table of bits."""
@@ -132,30 +138,23 @@ class Contamination:
 
     def _check(self, texts: list[str]) -> list[list[Hit]]:
         words, offsets = word_hashes(texts)
-        shares: list[dict[int, float]] = [{} for _ in texts]
-        exact: list[set[int]] = [set() for _ in texts]
-        for number, (first, last) in enumerate(pairwise(offsets)):
-            if first < last and last - first <= self._sizes.max(initial=0):
-                exact[number].update(self._exact.get(words[first:last].tobytes(), ()))
+        found: list[dict[int, tuple[str, float]]] = [{} for _ in texts]  # by item; what is said last holds
         for text, item, share in self._overlaps(words, offsets):
-            shares[text][item] = share
-        found = []
-        for known, overlapping in zip(exact, shares, strict=True):
-            numbers = sorted(known | set(overlapping))
-            found.append(
-                [
-                    Hit(
-                        held.set,
-                        held.item,
-                        "exact" if number in known else "overlap",
-                        1.0 if number in known else overlapping[number],
-                        held.text[:SHOWN],
-                    )
-                    for number in numbers
-                    for held in self._items[number]
-                ]
-            )
-        return found
+            found[text][item] = "overlap", share
+        for text, item in self._sentences.find(texts, words, offsets):
+            found[text][item] = "sentence", 1.0
+        for text, (first, last) in enumerate(pairwise(offsets)):
+            if first < last and last - first <= self._sizes.max(initial=0):
+                for item in self._exact.get(words[first:last].tobytes(), ()):
+                    found[text][item] = "exact", 1.0
+        return [
+            [
+                Hit(item.set, item.item, *held[number], item.text[:SHOWN])
+                for number in sorted(held)
+                for item in self._items[number]
+            ]
+            for held in found
+        ]
 
     def _overlaps(self, words: Hashes, offsets: Offsets) -> Iterator[tuple[int, int, float]]:
         """Yield (text, item, share of the item's words) where enough of them stand in common runs."""

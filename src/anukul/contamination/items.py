@@ -6,73 +6,108 @@ training text. Of tasks it is all rows of the files, with the ones that exemplar
 left out: to be in the corpus is what they are for.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from anukul.config import HeldOutText, ProbeTask, RunConfig, TaskSettings
+from anukul.config import (
+    EvaluateSettings,
+    GenerationSettings,
+    HeldOutText,
+    ProbeTask,
+    RunConfig,
+    TaskSettings,
+    TranslationSettings,
+)
 from anukul.configfile import prompts_path
 from anukul.contamination.index import EvalText
 from anukul.errors import UserError
-from anukul.items.lines import load_held_out
+from anukul.items.exemplars import spaced
+from anukul.items.lines import lines_after
 from anukul.items.load import TaskItem, load_task
 from anukul.items.pairs import load_pairs
+from anukul.items.parallel import exemplars, load_lines
 from anukul.items.presets import expand
 from anukul.items.rows import read_jsonl, read_lines
 
 
+@dataclass(frozen=True, slots=True)
+class EvalSet:
+    """One set of items: `asked` is what of the config, files apart, decides which texts `read` gives."""
+
+    name: str
+    asked: Any
+    read: Callable[[], Iterable[EvalText]]
+
+
 def eval_texts(config: RunConfig) -> Iterator[EvalText]:
     """Yield every text of every item that the run evaluates on; raise UserError where a set cannot be read."""
-    yield from _of_evaluate(config)
+    for held in eval_sets(config):
+        yield from held.read()
+
+
+def eval_sets(config: RunConfig) -> Iterator[EvalSet]:
+    """Yield every set that the run evaluates on; nothing of it is read yet."""
+    if config.evaluate:
+        yield from _of_evaluate(config, config.evaluate)
     if config.train and config.train.ledger:
         probes = config.train.ledger.probes
         yield from _held_out("train.ledger", probes.bits_per_byte)
         for probe in probes.tasks:
-            yield from _task(f"train.ledger.{probe.name}", _as_task(probe))
+            yield _task(f"train.ledger.{probe.name}", _as_task(probe))
     if config.probe:
-        yield from _treebank(config.probe.treebank, config.probe.language)
-        for pairs in config.probe.pairs:
-            language = pairs.language or config.language
-            yield from _pairs(f"probe.pairs.{pairs.name}", pairs.path, language)
-        yield from _held_out("probe.knockout", config.probe.held_out(config.evaluate))
+        trees = config.probe
+        yield EvalSet("probe.treebank", None, partial(_treebank, trees.treebank, trees.language))
+        for pairs in trees.pairs:
+            yield _pairs(f"probe.pairs.{pairs.name}", pairs.path, pairs.language or config.language)
+        yield from _held_out("probe.knockout", trees.held_out(config.evaluate))
 
 
-def _of_evaluate(config: RunConfig) -> Iterator[EvalText]:
-    settings = config.evaluate
-    if settings is None:
-        return
+def _of_evaluate(config: RunConfig, settings: EvaluateSettings) -> Iterator[EvalSet]:
     for task, _ in expand(settings, config.language):
-        if task.harness is None:
-            yield from _task(f"tasks.{task.name}", task)
-        else:
-            yield from _harness(f"tasks.{task.name}", task)
+        name = f"tasks.{task.name}"
+        yield _task(name, task) if task.harness is None else _harness(name, task, settings.shots)
     yield from _held_out("bits_per_byte", settings.bits_per_byte)
     if settings.translation:
         asked = settings.translation
-        for side, path, code in (
-            ("source", asked.source, config.base_language),
-            ("target", asked.target, config.language),
-        ):
-            text = HeldOutText(name=side, path=path, language=code, skip=asked.skip, limit=asked.limit)
-            yield from _held_out("translation", (text,))
+        decides = [asked.skip, asked.limit, max(asked.shots)]
+        yield EvalSet("translation", decides, partial(_translation, config, asked))
     if settings.corpus_probe:
         probe = settings.corpus_probe
-        text = HeldOutText(name="text", path=probe.text, language=config.language, skip=probe.skip)
-        yield from _held_out("corpus_probe", (text,))
+        read = partial(_lines, "corpus_probe.text", probe.text, config.language, probe.skip, None)
+        yield EvalSet("corpus_probe", [probe.skip], read)
     if settings.generation:
-        path = str(prompts_path(settings.generation, config.language))
-        for number, row in read_jsonl(path):
-            prompt = str(row.get("prompt", ""))
-            yield EvalText("generation", str(row.get("id", number)), prompt, config.language)
+        yield EvalSet("generation", None, partial(_prompts, settings.generation, config.language))
     if settings.knowledge:
-        yield from _facts(settings.knowledge)
+        yield EvalSet("knowledge", None, partial(_facts, settings.knowledge))
     if settings.agreement:
-        yield from _pairs("agreement", settings.agreement, config.language)
+        yield _pairs("agreement", settings.agreement, config.language)
 
 
-def _held_out(name: str, texts: Iterable[HeldOutText]) -> Iterator[EvalText]:
+def _held_out(name: str, texts: Iterable[HeldOutText]) -> Iterator[EvalSet]:
     for text in texts:
-        for number, line in load_held_out(text):
-            yield EvalText(f"{name}.{text.name}", str(number), line, text.language)
+        key = f"{name}.{text.name}"
+        read = partial(_lines, key, text.path, text.language, text.skip, text.limit)
+        yield EvalSet(key, [text.skip, text.limit], read)
+
+
+def _lines(name: str, path: str, language: str, skip: int, limit: int | None) -> Iterator[EvalText]:
+    for number, line in lines_after(path, skip, limit):
+        yield EvalText(name, str(number), line, language)
+
+
+def _translation(config: RunConfig, settings: TranslationSettings) -> Iterator[EvalText]:
+    """Yield both sides of the lines that are translated, and of the exemplars; the others may be training text."""
+    asked, rest = load_lines(settings)
+    for line in (*asked, *exemplars(rest, settings, config.seed)):
+        yield EvalText("translation.source", str(line.number), line.base, config.base_language)
+        yield EvalText("translation.target", str(line.number), line.target, config.language)
+
+
+def _prompts(settings: GenerationSettings, language: str) -> Iterator[EvalText]:
+    for number, row in read_jsonl(str(prompts_path(settings, language))):
+        yield EvalText("generation", str(row.get("id", number)), str(row.get("prompt", "")), language)
 
 
 def _as_task(probe: ProbeTask) -> TaskSettings:
@@ -86,7 +121,12 @@ def _as_task(probe: ProbeTask) -> TaskSettings:
     )
 
 
-def _task(name: str, settings: TaskSettings) -> Iterator[EvalText]:
+def _task(name: str, settings: TaskSettings) -> EvalSet:
+    labels = settings.labels and settings.labels.model_dump()
+    return EvalSet(name, [settings.format, labels, settings.split], partial(_of_task, name, settings))
+
+
+def _of_task(name: str, settings: TaskSettings) -> Iterator[EvalText]:
     loaded = load_task(settings.model_copy(update={"limit": None}))
     seen: set[str] = set()
     asked = f"\n{settings.labels.question}" if settings.labels and settings.labels.question else ""
@@ -108,20 +148,23 @@ def _of_item(name: str, item: TaskItem, language: str) -> Iterator[EvalText]:
             yield EvalText(name, item.id, text, language)
 
 
-def _harness(name: str, settings: TaskSettings) -> Iterator[EvalText]:
-    """Yield every text of the rows of a task of lm-eval, whose data comes from the hub or its cache."""
+def _harness(name: str, settings: TaskSettings, shots: tuple[int, ...]) -> EvalSet:
+    """Return a task of lm-eval, whose data comes from the hub or its cache."""
+    if settings.shots == "lm-eval":
+        asked: Any = ["lm-eval", settings.num_fewshot]
+    else:
+        asked = max((shots if settings.shots is None else settings.shots), default=0)
+    return EvalSet(name, [settings.harness, asked], partial(_of_harness, name, settings, asked))
+
+
+def _of_harness(name: str, settings: TaskSettings, asked: Any) -> Iterator[EvalText]:
     # in here: it takes seconds to load, and only tasks of lm-eval need it
     from anukul.scoring import harness as _environment  # noqa: F401  before lm-eval: it quiets its logger
 
     from lm_eval.tasks import TaskManager  # isort: skip
 
     try:
-        tasks = TaskManager().load([settings.harness])["tasks"]
-        rows = [
-            (f"{task}:{number}", row)
-            for task, made in tasks.items()
-            for number, row in enumerate(made.eval_docs)
-        ]
+        rows = harness_rows(TaskManager().load([settings.harness])["tasks"], asked)
     except Exception as error:  # the hub's libraries raise anything, from OSError to KeyError
         said = " ".join(str(error).split())[:200]
         raise UserError(
@@ -129,9 +172,33 @@ def _harness(name: str, settings: TaskSettings) -> Iterator[EvalText]:
             f"'{settings.harness}' cannot be loaded ({type(error).__name__}: {said}); run once with a network, leave "
             "the task out, or set `corpus.decontaminate: null`"
         ) from None
-    for item, row in rows:
-        for text in _strings(row):
+    for item, texts in rows:
+        for text in texts:
             yield EvalText(name, item, text, settings.language)
+
+
+def harness_rows(tasks: dict[str, Any], asked: Any) -> list[tuple[str, tuple[str, ...]]]:
+    """Return (id, texts) of the rows that tasks of lm-eval score, and of those that exemplars are drawn from.
+
+    `asked` is ["lm-eval", count or None] where it draws them itself, which it does from all, else our most shots.
+    """
+    rows: list[tuple[str, tuple[str, ...]]] = []
+    for name, task in tasks.items():
+        scored = [tuple(_strings(row)) for row in task.eval_docs]
+        rows += [(f"{name}:{number}", texts) for number, texts in enumerate(scored)]
+        theirs = isinstance(asked, list)
+        count = asked[1] if theirs else asked
+        if count is None:
+            count = task.config.num_fewshot or 0
+        if not count:
+            continue
+        known = set(scored)
+        pool = list(task.fewshot_docs())
+        for number in range(len(pool)) if theirs else spaced(len(pool)):
+            texts = tuple(_strings(pool[number]))
+            if texts not in known:
+                rows.append((f"{name}:exemplar:{number}", texts))
+    return rows
 
 
 def _strings(value: Any) -> Iterator[str]:
@@ -155,7 +222,11 @@ def _facts(path: str) -> Iterator[EvalText]:
             yield EvalText("knowledge", f"{row.get('id', number)}:{language}", str(statement), str(language))
 
 
-def _pairs(name: str, path: str, language: str) -> Iterator[EvalText]:
+def _pairs(name: str, path: str, language: str) -> EvalSet:
+    return EvalSet(name, None, partial(_of_pairs, name, path, language))
+
+
+def _of_pairs(name: str, path: str, language: str) -> Iterator[EvalText]:
     for pair in load_pairs(path, language):
         for text in (pair.good, pair.bad):
             yield EvalText(name, pair.id, text, pair.language)

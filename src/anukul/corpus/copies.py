@@ -4,7 +4,7 @@ In memory is a number or two for each row and document, not their texts: 25 byte
 own, and what `dedup` needs.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from anukul.config import DedupSettings
 from anukul.corpus.dedup import Duplicates
 from anukul.corpus.judged import PARAGRAPHS, SKETCH
-from anukul.corpus.sorted_out import Copies, row_id
+from anukul.corpus.sorted_out import Copies, Parts, part_id, row_id
+from anukul.text.shingles import offsets_of
 
 Flags = NDArray[np.bool_]
 
@@ -68,39 +69,63 @@ def find_copies(shards: Sequence[JudgedShard], settings: DedupSettings) -> Itera
     if not shards:
         return
     sizes = [len(shard.array("numbers")) for shard in shards]
-    used = np.concatenate([shard.good("kept_files") for shard in shards])
+    used = np.concatenate([shard.good("kept_files") & ~shard.array("contaminated") for shard in shards])
     root = shards[0].folder.parent
     names = [shard.folder.name for shard in shards]
     found = Duplicates(root, settings).clusters([f"{name}/{SKETCH}" for name in names], used)
     kept, size = found.kept, found.sizes()
-    parts = _repeated_parts(shards, names, kept & used, settings)
     numbers = np.concatenate([shard.array("numbers") for shard in shards])
     inputs = np.repeat(np.array([shard.index for shard in shards]), sizes)
+
+    def name(document: int) -> str:
+        return row_id(shards[0].kind, inputs[document], numbers[document])
+
     start = 0
-    for place, count in enumerate(sizes):
+    for count, parts in zip(sizes, _parts(shards, names, kept & used, settings, name), strict=True):
         here = slice(start, start + count)
         first = found.first[here]
-        head = [row_id(shards[0].kind, inputs[number], numbers[number]) for number in first]
         yield Copies(
-            head,
+            [name(number) for number in first],
             kept[here],
             found.exact[here],
             found.similarity[here],
             size[here],
-            None if parts is None else parts[place],
+            parts,
         )
         start += count
 
 
-def _repeated_parts(
-    shards: Sequence[JudgedShard], names: Sequence[str], kept: Flags, settings: DedupSettings
-) -> list[Flags] | None:
-    """Return for each shard which of its paragraphs, `[paragraphs]`, stay; None where nobody asks."""
+def _parts(
+    shards: Sequence[JudgedShard],
+    names: Sequence[str],
+    kept: Flags,
+    settings: DedupSettings,
+    name: Callable[[int], str],
+) -> Iterator[Parts | None]:
+    """Yield for each shard which of its paragraphs are copies; None where nobody asks.
+
+    `kept` says which documents stay, and `name` gives the name of one.
+    """
     if settings.level == "document":
-        return None
+        yield from (None for _ in shards)
+        return
     counts = [shard.array("parts") for shard in shards]
+    each = np.concatenate(counts)
     long = np.concatenate([shard.array("long") for shard in shards])
-    of_kept = np.repeat(kept, np.concatenate(counts))
     root = shards[0].folder.parent
-    found = Duplicates(root, settings).clusters([f"{name}/{PARAGRAPHS}" for name in names], long & of_kept)
-    return _cut(found.kept, [int(count.sum()) for count in counts])
+    used = long & np.repeat(kept, each)
+    found = Duplicates(root, settings).clusters([f"{shard}/{PARAGRAPHS}" for shard in names], used)
+    begins = offsets_of(each)
+    document = np.repeat(np.arange(len(each)), each)
+
+    def head(number: int) -> str:
+        return part_id(name(document[number]), int(number - begins[document[number]]))
+
+    kept_parts, several = found.kept, found.sizes() > 1
+    ends = np.cumsum([int(count.sum()) for count in counts]).tolist()
+    for start, end in zip([0, *ends], ends, strict=False):
+        here = slice(start, end)
+        heads = [
+            head(first) if one else "" for first, one in zip(found.first[here], several[here], strict=True)
+        ]
+        yield Parts(heads, kept_parts[here], found.exact[here], found.similarity[here])

@@ -7,9 +7,10 @@ The first of a cluster stays: the order of inputs is the user's order of trust, 
 more text is added after it. (The longest is often the one with the most boilerplate around it.)
 """
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from anukul.text.shingles import Offsets, offsets_of
 
 SORTED = 1 << 25  # keys sorted at once: about 1 GB
 COMPARED = 1 << 16  # pairs of signatures compared at once
+PER_SHARD = 64  # and more where shards are many, as each is opened for them
 ROUNDS = 64  # how often the texts of one bucket that are unlike its first are compared among themselves
 Numbers = NDArray[np.int64]
 Check = Callable[[Numbers, Numbers], NDArray[np.bool_]]
@@ -81,54 +83,80 @@ class Duplicates:
 
         Texts that are not `used` are in no cluster but their own. Texts without words are not either.
         """
-        shards = [_Shard(self.folder / name) for name in names]
-        starts = offsets_of(np.array([len(shard.exact) for shard in shards], dtype=np.int64))
+        exact, bands, lanes = (
+            [Stored.at(self.folder / name / f"{kind}.npy") for name in names]
+            for kind in ("exact", "bands", "lanes")
+        )
+        starts = offsets_of(np.array([array.shape[0] for array in exact], dtype=np.int64))
         label = np.arange(starts[-1], dtype=np.int64)
 
         def same(heads: Numbers, members: Numbers) -> NDArray[np.bool_]:
-            second = [
-                _rows([shard.exact for shard in shards], starts, numbers) for numbers in (heads, members)
-            ]
+            second = [_rows(exact, starts, numbers) for numbers in (heads, members)]
             return np.asarray(second[0][:, 1] == second[1][:, 1])
 
-        label = _join(label, [shard.exact[:, 0] for shard in shards], starts, used, same)
-        exact = label != np.arange(len(label))
+        label = _join(label, partial(_first_halves, exact), starts, used, same)
+        repeats = label != np.arange(len(label))
 
         def alike(heads: Numbers, members: Numbers) -> NDArray[np.bool_]:
-            equal = _equal([shard.lanes for shard in shards], starts, heads, members)
+            equal = _equal(lanes, starts, heads, members)
             # that one band is equal is why they are compared, and says nothing of the others
             return np.asarray((equal - self.rows) >= self.min_similarity * (self.bands - 1) * self.rows)
 
-        alone = ~exact if used is None else used & ~exact  # an exact copy goes where its first goes
+        alone = ~repeats if used is None else used & ~repeats  # an exact copy goes where its first goes
         for band in range(self.bands):
-            label = _join(label, [shard.bands[band] for shard in shards], starts, alone, alike)
+            label = _join(label, partial(_band, bands, band), starts, alone, alike)
         similarity = np.ones(len(label), dtype=np.float32)
         others = np.flatnonzero(label != np.arange(len(label)))
         if self.bands:
-            equal = _equal([shard.lanes for shard in shards], starts, label[others], others)
-            similarity[others] = equal / (self.bands * self.rows)
-        return Clusters(label, exact, similarity)
+            similarity[others] = _equal(lanes, starts, label[others], others) / (self.bands * self.rows)
+        return Clusters(label, repeats, similarity)
 
 
-class _Shard:
-    """The files of one shard, read where they are needed."""
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An array in a file of its own, read where it is needed: of any number of shards no file stays open."""
 
-    def __init__(self, folder: Path) -> None:
-        self.exact = _mapped(folder / "exact.npy")
-        self.bands = _mapped(folder / "bands.npy")
-        self.lanes = _mapped(folder / "lanes.npy")
+    path: Path
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    start: int  # byte of the file where the values begin
+
+    @classmethod
+    def at(cls, path: Path) -> "Stored":
+        """Return the array that `np.save` wrote to a file."""
+        with path.open("rb") as file:
+            np.lib.format.read_magic(file)
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+            return cls(path, dtype, shape, file.tell())
+
+    def whole(self) -> NDArray[Any]:
+        """Return all of it."""
+        return np.fromfile(self.path, self.dtype, offset=self.start).reshape(self.shape)
+
+    def row(self, number: int) -> NDArray[Any]:
+        """Return one row of a table."""
+        size = self.shape[1]
+        start = self.start + number * size * self.dtype.itemsize
+        return np.fromfile(self.path, self.dtype, size, offset=start)
+
+    def rows(self, numbers: Numbers) -> NDArray[Any]:
+        """Return some rows, of which there is at least one."""
+        with self.path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as mapped:
+            table: NDArray[Any] = np.ndarray(self.shape, self.dtype, mapped, self.start)
+            found: NDArray[Any] = table[numbers]
+            del table  # what is looked at cannot be closed
+        return found
 
 
-def _mapped(path: Path) -> NDArray[Any]:
-    """Return an array that stays on disk; one without elements cannot."""
-    with path.open("rb") as file:
-        np.lib.format.read_magic(file)
-        shape = np.lib.format.read_array_header_1_0(file)[0]
-    mapped: NDArray[Any] = np.load(path, mmap_mode="r" if math.prod(shape) else None)
-    return mapped
+def _first_halves(arrays: Sequence[Stored]) -> Iterator[NDArray[Any]]:
+    return (array.whole()[:, 0] for array in arrays)
 
 
-def _rows(arrays: Sequence[NDArray[Any]], starts: Offsets, numbers: Numbers) -> NDArray[Any]:
+def _band(arrays: Sequence[Stored], band: int) -> Iterator[NDArray[Any]]:
+    return (array.row(band) for array in arrays)
+
+
+def _rows(arrays: Sequence[Stored], starts: Offsets, numbers: Numbers) -> NDArray[Any]:
     """Return rows by their numbers over several arrays, of which each one's first row has the number `starts`."""
     found = np.empty((len(numbers), *arrays[0].shape[1:]), dtype=arrays[0].dtype)
     order = np.argsort(numbers, kind="stable")
@@ -136,15 +164,17 @@ def _rows(arrays: Sequence[NDArray[Any]], starts: Offsets, numbers: Numbers) -> 
     for array, start, first, last in zip(arrays, starts, borders, borders[1:], strict=False):
         if first < last:
             wanted = order[first:last]
-            found[wanted] = array[numbers[wanted] - start]
+            found[wanted] = array.rows(numbers[wanted] - start)
     return found
 
 
-def _equal(arrays: Sequence[NDArray[Any]], starts: Offsets, heads: Numbers, members: Numbers) -> Numbers:
+def _equal(arrays: Sequence[Stored], starts: Offsets, heads: Numbers, members: Numbers) -> Numbers:
     """Return in how many places the signatures of heads and members are equal, `[pairs]`."""
     found = np.zeros(len(heads), dtype=np.int64)
-    for first in range(0, len(heads), COMPARED):
-        part = slice(first, first + COMPARED)
+    order = np.argsort(heads, kind="stable")  # few shards hold the heads of a part
+    size = max(COMPARED, PER_SHARD * len(arrays))
+    for first in range(0, len(heads), size):
+        part = order[first : first + size]
         found[part] = np.count_nonzero(
             _rows(arrays, starts, heads[part]) == _rows(arrays, starts, members[part]), axis=1
         )
@@ -153,21 +183,21 @@ def _equal(arrays: Sequence[NDArray[Any]], starts: Offsets, heads: Numbers, memb
 
 def _join(
     label: Numbers,
-    columns: Sequence[NDArray[Any]],
+    columns: Callable[[], Iterable[NDArray[Any]]],
     starts: Offsets,
     used: NDArray[np.bool_] | None,
     check: Check,
 ) -> Numbers:
     """Return labels where texts with one key that pass the check are of one cluster; its label is its first text.
 
-    `columns` are the keys by shard. They are sorted a part at a time, by their remainder.
+    `columns` reads the keys by shard. They are sorted a part at a time, by their remainder.
     """
     edges: list[tuple[Numbers, Numbers]] = []
     parts = max(1, -(-len(label) // SORTED))
     for part in range(parts):
         keys: list[NDArray[np.uint64]] = []
         numbers: list[Numbers] = []
-        for column, start in zip(columns, starts, strict=False):
+        for column, start in zip(columns(), starts, strict=False):
             wanted = column != 0
             if parts > 1:
                 wanted &= (column >> np.uint64(1)) % np.uint64(parts) == part

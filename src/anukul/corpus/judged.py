@@ -1,4 +1,4 @@
-"""What a worker does with a shard of rows: normalise, mask, judge, and sketch what is kept for finding its copies."""
+"""What a worker does with a shard of rows: normalise, mask, judge; sketch what is kept, and look for tests in it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +10,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from anukul.config import CorpusSettings
+from anukul.contamination import indexed
 from anukul.corpus.dedup import Duplicates
 from anukul.corpus.readers import RawDocument
 from anukul.corpus.rules import Assessment, Drop, assess
@@ -24,6 +25,7 @@ from anukul.text.words import words
 PLACE = regex.compile(r"(?:replay:)?\d+:\d+")  # the ids given here, which no row may bring along
 SHOWN = 500  # characters of a dropped text that are kept
 SKETCH, PARAGRAPHS = "sketch", "paragraphs"  # folders in a shard
+CONTAMINATED = "contaminated.npy"  # which of the documents that the rules keep hold what the run evaluates on
 
 
 @dataclass(slots=True)
@@ -72,6 +74,7 @@ class JudgeJob:
     name: str
     language: str
     settings: CorpusSettings
+    evaluated: Path | None  # the texts that are evaluated on
     rows: list[RawDocument]
 
 
@@ -104,6 +107,7 @@ def judge_shard(job: JudgeJob, folder: Path) -> None:
     write_rows(folder / "cuts.parquet", cuts, CutPart)
     _sketch(job.settings, kept, folder)
     _save_keys(kept, refused, folder)
+    _save_contaminated(job, kept, folder)
     stats = {
         "rows": len(job.rows),
         "bytes": sum(len(raw.text.encode("utf-8", "replace")) for raw in job.rows),
@@ -158,6 +162,16 @@ def _save_keys(kept: list[Judged], refused: list[Refused], folder: Path) -> None
     save(folder / "numbers.npy", np.array([row.number for row in kept], dtype=np.int64))
     save(folder / "files.npy", np.array([row.file for row in rows], dtype=np.int32))
     save(folder / "kept_files.npy", np.array([row.file for row in kept], dtype=np.int32))
+
+
+def _save_contaminated(job: JudgeJob, kept: list[Judged], folder: Path) -> None:
+    """Write which documents hold what the run evaluates on, before anybody asks which are copies."""
+    settings = job.settings.decontaminate
+    found = np.zeros(len(kept), dtype=np.bool_)
+    if settings is not None and job.evaluated is not None:
+        hits = indexed(job.evaluated, settings).check_all([row.text for row in kept])
+        found[:] = [bool(held) for held in hits]
+    save(folder / CONTAMINATED, found)
 
 
 def save(path: Path, array: NDArray[Any]) -> None:

@@ -1,16 +1,17 @@
 """The documents of one input of run.yaml, in order, numbered over all its files, cut into shards."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from anukul.config import TextInput, resolve
-from anukul.errors import UserError
 from anukul.progress import say
 from anukul.text.files import (
+    BadFiles,
     CorruptFile,
     DatasetSource,
+    OddFile,
     RawRow,
     dataset_commit,
     estimate_rows,
@@ -22,7 +23,6 @@ from anukul.text.files import (
 )
 
 SAID = 20  # bad lines told one by one; all of them are written to dropped.parquet
-NAMED = 5  # bad files named in an error
 LOOKED_INTO = 16  # files of an input from which its documents are estimated
 
 
@@ -39,34 +39,6 @@ class RawDocument:
     place: str = ""  # "file:row", the row from 1
     source: str = ""
     license: str = ""
-
-
-@dataclass
-class BadFiles:
-    """The files that could not be read, and how many may be."""
-
-    budget: int = 0
-    total: int = 1  # files of all inputs
-    found: list[tuple[str, str]] = field(default_factory=list)  # name and reason
-
-    @classmethod
-    def within(cls, share: float, total: int) -> "BadFiles":
-        """Allow a share of the files; of several, one, unless the share is 0."""
-        least = 1 if share and total > 1 else 0
-        return cls(max(least, int(share * total)), total)
-
-    def add(self, error: CorruptFile) -> None:
-        """Take in one more; raise UserError when they are too many."""
-        self.found.append((str(error.path), error.reason))
-        if self.total == 1:
-            raise error
-        if len(self.found) > self.budget:
-            named = "; ".join(f"{name}: {reason}" for name, reason in self.found[-NAMED:])
-            raise UserError(
-                f"corpus: {len(self.found)} of {self.total} files cannot be read: {named}. More than "
-                f"corpus.max_bad_files allows ({self.budget}): repair them, leave them out, or allow more"
-            )
-        say(f"corpus: skipped {error.path}: {error.reason}")
 
 
 def dataset_of(text_input: TextInput) -> DatasetSource | None:
@@ -127,6 +99,7 @@ class Reader:
             for row in read_dataset(self.dataset, columns, self.optional):
                 yield 0, row
             return
+        odd = 0
         for file, path in enumerate(self.paths):
             file_format = format_of(path, self.input.format)
             optional = () if file_format == "txt" else self.optional
@@ -134,6 +107,9 @@ class Reader:
                 for row in read_table(path, file_format, columns, optional):
                     yield file, row
             except CorruptFile as error:
+                odd += isinstance(error, OddFile)
+                if odd == len(self.paths):  # not the files are odd, but what the config says
+                    raise
                 self.bad.add(error)
                 self.bad_files[file] = error.reason
 

@@ -5,8 +5,6 @@ from the sketches that the workers leave; then the shards are sorted out by work
 order. So the output is the same for any number of workers, and after any kill.
 """
 
-import errno
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +15,16 @@ from anukul.contamination import Tally, gather, indexed
 from anukul.corpus.confusion import confusion
 from anukul.corpus.copies import JudgedShard, find_copies, repeated_ids
 from anukul.corpus.judged import JudgeJob, judge_shard
-from anukul.corpus.readers import BadFiles, Reader, expected_documents, files_of, revision_of, shards
+from anukul.corpus.readers import Reader, expected_documents, files_of, revision_of, shards
 from anukul.corpus.sorted_out import TABLES, SortJob, sort_shard
-from anukul.corpus.workers import FULL, J, Job, Work, clear, cores, run_jobs
+from anukul.corpus.workers import J, Job, Work, clear, cores, run_jobs
 from anukul.errors import UserError
 from anukul.languages import load
+from anukul.licenses import check_rows, say_unknown
 from anukul.progress import Bar, bar, say
-from anukul.rundir import Result, read_json, write_json
+from anukul.rundir import Result, read_json, remove_folder, write_json
 from anukul.tables import Shards, add_up, reasons
+from anukul.text.files import BadFiles
 
 SHARD_ROWS = 20_000  # of a shard: what a kill can cost
 SHARD_CHARACTERS = 4_000_000  # so that long documents fill no memory
@@ -33,6 +33,7 @@ EMPTY |= {"dropped": {}, "cut": {}, "normalized": {}, "looks_like": {}}
 EMPTY_JUDGED: dict[str, Any] = {"masked": {}, "languages": {}}
 MUCH = 8_000_000  # bytes of all inputs
 OUTPUTS = ("documents", "replay", "dropped", "clusters")
+PARAGRAPH_CLUSTERS = "paragraph_clusters.parquet"
 Summary = dict[str, Any]
 
 
@@ -54,31 +55,16 @@ class Read:
 def run(config: RunConfig, root: Path) -> Result:
     """Write documents, replay, dropped, clusters and stats under `root`/corpus.
 
-    Raises UserError when nothing is left, and when the disk is full.
+    Raises UserError when nothing is left.
     """
     settings = config.corpus
     if settings is None:
         raise UserError(f"{config.name}: there is no `corpus` section in the config; add one with `inputs`")
     folder = root / "corpus"
-    try:
-        return _run(config, settings, folder)
-    except OSError as error:
-        if error.errno not in FULL:
-            raise
-        free = shutil.disk_usage(folder).free
-        full = "a file reached the largest size that is allowed"
-        if error.errno != errno.EFBIG:
-            full = "the disk or the quota is full"
-        raise UserError(
-            f"{error.filename or folder}: cannot be written: {full} ({free:,} bytes free); make space, then the same "
-            "command goes on from the last whole shard"
-        ) from None
-
-
-def _run(config: RunConfig, settings: CorpusSettings, folder: Path) -> Result:
     parts = folder / "parts"
-    shutil.rmtree(_discarded(parts), ignore_errors=True)
     outputs = [*(f"{name}.parquet" for name in OUTPUTS), "confusion.json", "stats.json"]
+    if settings.dedup.level == "paragraph":
+        outputs.append(PARAGRAPH_CLUSTERS)
     if settings.decontaminate:
         outputs.append("contamination.json")
     if not (folder / "stats.json").exists():  # it is written last
@@ -87,14 +73,10 @@ def _run(config: RunConfig, settings: CorpusSettings, folder: Path) -> Result:
     stats = read_json(folder / "stats.json")
     for kind in ("corpus", *(["replay"] if settings.replay else [])):
         _refuse_empty(kind, [item for item in stats["inputs"] if item["kind"] == kind])
-    if parts.exists():
-        parts.replace(_discarded(parts))  # at once: what is half deleted looks like shards
-        shutil.rmtree(_discarded(parts))
+        name = "replay.parquet" if kind == "replay" else "documents.parquet"
+        check_rows(folder / name, f"corpus/{name}", config)
+    remove_folder(parts)
     return Result(outputs, dict(stats["rows"]))
-
-
-def _discarded(parts: Path) -> Path:
-    return parts.with_name(f".{parts.name}.discarded")
 
 
 def _make(config: RunConfig, settings: CorpusSettings, folder: Path) -> None:
@@ -102,12 +84,12 @@ def _make(config: RunConfig, settings: CorpusSettings, folder: Path) -> None:
     inputs += [("replay", config.base_language, item) for item in settings.replay]
     workers = settings.workers or (cores() if settings.engine == "ray" or _is_much(inputs) else 1)
     _say_unknown(inputs)
-    read = _judge(settings, inputs, folder / "parts" / "judged", workers)
-    final = Shards(folder / "parts" / "final", TABLES)
     evaluated = None
     if settings.decontaminate:
         evaluated = folder / "parts" / "evaluated.parquet"
         gather(config, evaluated)
+    read = _judge(settings, inputs, evaluated, folder / "parts" / "judged", workers)
+    final = Shards(folder / "parts" / "final", TABLES)
     _sort_out(settings, evaluated, read, final, workers)
     summaries = [_summary(one, final) for one in read]
     for summary in summaries:
@@ -120,6 +102,8 @@ def _make(config: RunConfig, settings: CorpusSettings, folder: Path) -> None:
         "dropped": _merge(final, "dropped", folder / "dropped.parquet"),
         "clusters": _merge(final, "clusters", folder / "clusters.parquet"),
     }
+    if settings.dedup.level == "paragraph":
+        rows["paragraph_clusters"] = _merge(final, "paragraphs", folder / PARAGRAPH_CLUSTERS)
     if settings.decontaminate and evaluated:
         tally = Tally.summed(final.stats(name)["contamination"] for name in final.names)
         report = tally.report(indexed(evaluated, settings.decontaminate))
@@ -153,17 +137,15 @@ def _touched(report: dict[str, Any]) -> str:
 def _say_unknown(inputs: Sequence[tuple[str, str, TextInput]]) -> None:
     """Say once for each input what nobody has said of it."""
     for kind, _, item in inputs:
-        if item.unknown:
-            verb = "is" if len(item.unknown) == 1 else "are"
-            names = " and ".join(item.unknown)
-            say(
-                f"corpus: {item.path} ({kind}): {names} {verb} unknown; name {'it' if verb == 'is' else 'them'} in "
-                "run.yaml, where rows, adapter and model card take it from"
-            )
+        say_unknown(f"corpus: {item.path} ({kind})", item.unknown)
 
 
 def _judge(
-    settings: CorpusSettings, inputs: Sequence[tuple[str, str, TextInput]], folder: Path, workers: int
+    settings: CorpusSettings,
+    inputs: Sequence[tuple[str, str, TextInput]],
+    evaluated: Path | None,
+    folder: Path,
+    workers: int,
 ) -> list[Read]:
     """Read all inputs and have their rows judged; what stands from before is not made again."""
     readers = [Reader(item) for _, _, item in inputs]
@@ -188,7 +170,7 @@ def _judge(
                         meter.count(target, before=True)
                         continue
                     name = f"{item.path}, rows {rows[0].number + 1:,} to {rows[-1].number + 1:,}"
-                    yield JudgeJob(target, name, language, settings, rows)
+                    yield JudgeJob(target, name, language, settings, evaluated, rows)
                 one.bad_files.update(reader.bad_files)
                 one.bad_names = {reader.labels[file]: why for file, why in reader.bad_files.items()}
 
@@ -235,7 +217,7 @@ def _sort_out(
 ) -> None:
     """Find copies and ids that are taken, and have the final rows of every shard written."""
     total = sum(stats["rows"] for one in read for stats in one.stats)
-    with bar("corpus: copies and contamination", total, "documents") as progress:
+    with bar("corpus: copies", total, "documents") as progress:
         meter = {}
 
         def jobs() -> Iterator[SortJob]:

@@ -4,27 +4,27 @@ A worker writes a shard into a folder that is its own; only this process gives i
 behind that was killed, or that outlives this process, never counts as done.
 """
 
-import errno
 import os
 import shutil
 import signal
+import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
+from anukul.disk import full_by
 from anukul.errors import UserError
 from anukul.progress import say
 from anukul.rundir import sync_folder
 
 ATTEMPTS = 3  # at one shard, before it is the shard that kills
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, the quota, the largest file that is allowed
 PATIENCE = 5.0  # seconds that a worker has to leave when it is no longer wanted
 
 
@@ -239,11 +239,20 @@ class _Pool(Generic[J]):
 def _serve(line: Connection, work: Work[J]) -> None:
     """Be a worker: make shards until nobody asks for one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that asks says what happens
+    threading.Thread(target=_leave_alone, daemon=True).start()
     with suppress(EOFError, OSError):
         while True:
             job, scratch = line.recv()
             line.send(attempt(work, job, scratch))
             del job
+
+
+def _leave_alone() -> None:
+    """End this process at once when the one that asks is gone: what it writes would be in the next one's way."""
+    asking = parent_process()
+    if asking is not None:
+        asking.join()
+        os._exit(1)
 
 
 def attempt(work: Work[J], job: J, scratch: Path) -> Failure | None:
@@ -258,8 +267,9 @@ def attempt(work: Work[J], job: J, scratch: Path) -> Failure | None:
 def _failure(error: Exception) -> Failure:
     if isinstance(error, UserError):
         return Failure("user", str(error))
-    if isinstance(error, OSError) and error.errno in FULL:
-        return Failure("full", str(error.filename or ""), error.errno)
+    number = full_by(error)
+    if number is not None:
+        return Failure("full", str(getattr(error, "filename", None) or ""), number)
     return Failure("bug", "".join(traceback.format_exception(error)))
 
 

@@ -1,7 +1,6 @@
 """Translation both ways at several shots, generated greedily and scored with chrF++ (Popovic 2017) by sacrebleu."""
 
 import os
-import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,9 +12,8 @@ from sacrebleu.significance import PairedTest, Result
 
 from anukul import languages, progress, stats
 from anukul.config import RunConfig, TranslationSettings
-from anukul.errors import UserError
 from anukul.evaluate.scores import Method, add_q
-from anukul.items.rows import read_lines
+from anukul.items.parallel import Line, exemplars, load_lines
 from anukul.records import Translation
 from anukul.scoring.harness import AnukulLM
 
@@ -23,15 +21,6 @@ from lm_eval.api.instance import Instance  # isort: skip  # after scoring.harnes
 
 STOP = "\n"
 SACREBLEU_SEED = "12345"  # its own default, fixed here whatever the environment says
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One sentence in both languages and its number in the files."""
-
-    number: int
-    base: str
-    target: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,60 +45,43 @@ class Prompt:
         return self.line.target if self.direction == "to_target" else self.line.base
 
 
-def load_lines(settings: TranslationSettings) -> tuple[list[Line], list[Line]]:
-    """Return the lines to translate and those that exemplars come from; raise UserError for files that do not match.
-
-    Line pairs of which a side is empty are left out.
-    """
-    base, target = (list(read_lines(path)) for path in (settings.source, settings.target))
-    if len(base) != len(target):
-        raise UserError(
-            f"evaluate.translation: {settings.source} has {len(base):,} lines and {settings.target} {len(target):,}; "
-            "line n of one must translate line n of the other"
-        )
-    lines = [
-        Line(number, left.strip(), right.strip())
-        for (number, left), (_, right) in zip(base, target, strict=True)
-        if left.strip() and right.strip()
-    ]
-    lines = [line for line in lines if line.number > settings.skip]
-    asked, rest = lines[: settings.limit], lines[settings.limit :]
-    if not asked:
-        raise UserError(f"evaluate.translation: {settings.source}: no lines after the first {settings.skip}")
-    if len(rest) < max(settings.shots):
-        raise UserError(
-            f"evaluate.translation: {max(settings.shots)} shots are asked for but only {len(rest)} lines stand after "
-            f"the {len(asked)} to translate; lower limit, skip or shots"
-        )
-    return asked, rest
-
-
 def make_prompts(config: RunConfig, settings: TranslationSettings) -> list[Prompt]:
     """Return every prompt: directions, then shot counts, then lines; exemplars are shared and nested in the count."""
     asked, rest = load_lines(settings)
-    drawn = random.Random(f"{config.seed}:translation").sample(rest, max(settings.shots))
+    drawn = exemplars(rest, settings, config.seed)
     prompts = []
     for direction in settings.directions:
         codes = (config.base_language, config.language)
         source, target = codes if direction == "to_target" else codes[::-1]
-        names = (languages.load(source).name, languages.load(target).name)
+        words = _tag(config, target), languages.load(source).name, languages.load(target).name
         for shots in sorted(settings.shots):
-            solved = [_solved(line, direction, names) for line in drawn[:shots]]
+            solved = [_solved(line, direction, words) for line in drawn[:shots]]
             for line in asked:
-                text = "\n\n".join([*solved, _asked(line, direction, names)])
+                text = "\n\n".join([*solved, _asked(line, direction, words)])
                 prompts.append(Prompt(direction, source, target, shots, line, text))
     return prompts
 
 
-def _asked(line: Line, direction: str, names: tuple[str, str]) -> str:
-    """The same words as in the translation stage of training."""
+def _tag(config: RunConfig, code: str) -> str:
+    """What the last translation stage of training wrote before text that is translated into `code`.
+
+    No side of these lines is machine-made, as far as is known.
+    """
+    stages = config.train.stages if config.train else ()
+    last = next((stage for stage in reversed(stages) if stage.format == "translation"), None)
+    return last.translation.tag(code) if last else ""
+
+
+def _asked(line: Line, direction: str, words: tuple[str, str, str]) -> str:
+    """The same words as in the translation stage of training: its tag, and the names of both languages."""
+    tag, source, target = words
     given = line.base if direction == "to_target" else line.target
-    return f"{names[0]}: {given}\n{names[1]}:"
+    return f"{tag}{source}: {given}\n{target}:"
 
 
-def _solved(line: Line, direction: str, names: tuple[str, str]) -> str:
+def _solved(line: Line, direction: str, words: tuple[str, str, str]) -> str:
     answer = line.target if direction == "to_target" else line.base
-    return f"{_asked(line, direction, names)} {answer}"
+    return f"{_asked(line, direction, words)} {answer}"
 
 
 def translate(lm: AnukulLM, prompts: Sequence[Prompt], max_new_tokens: int, model: str) -> list[Translation]:

@@ -9,15 +9,20 @@ from anukul.items.rows import BadRowError, not_empty, read_jsonl, read_lines, te
 
 def load_held_out(settings: HeldOutText) -> list[tuple[int, str]]:
     """Return (line number, text) of the lines that are not empty, after `skip` of them and up to `limit`."""
+    return lines_after(settings.path, settings.skip, settings.limit)
+
+
+def lines_after(path: str, skip: int, limit: int | None = None) -> list[tuple[int, str]]:
+    """Return (line number, text) of the lines that are not empty, after `skip` of them and up to `limit`."""
     lines: list[tuple[int, str]] = []
-    if Path(settings.path).suffix == ".jsonl":
-        for number, row in read_jsonl(settings.path):
+    if Path(path).suffix == ".jsonl":
+        for number, row in read_jsonl(path):
             try:
                 lines.append((number, text_of(row, "text")))
             except BadRowError as error:
-                raise UserError(f"{settings.path}: line {number}: {error}") from None
+                raise UserError(f"{path}: line {number}: {error}") from None
     else:
-        lines = [(number, line) for number, line in read_lines(settings.path) if line.strip()]
-    lines = lines[settings.skip :][: settings.limit]
-    not_empty(settings.path, lines, f"lines after the first {settings.skip}")
+        lines = [(number, line) for number, line in read_lines(path) if line.strip()]
+    lines = lines[skip:][:limit]
+    not_empty(path, lines, f"lines after the first {skip}")
     return lines

@@ -25,7 +25,7 @@ from anukul.evaluate.knowledge.corpus_index import (
     content_words,
     mentions,
 )
-from anukul.items.rows import BadRowError, not_empty, read_jsonl, read_lines, text_of
+from anukul.items.lines import lines_after
 from anukul.languages import Language
 from anukul.rundir import write_atomic
 from anukul.text.keys import fold_digits, match_key
@@ -109,7 +109,7 @@ def make_probe(config: RunConfig, settings: CorpusProbeSettings, root: Path) -> 
     if config.synth is not None and pairs.is_file():
         names = aligned_names(_pairs(pairs), language, languages.load(config.base_language))
     index = build_index(_column(path, ("text",)), names, language)
-    held = _held_out(settings)
+    held = lines_after(settings.text, settings.skip)
     probe = build_probe(held, index, names, language, settings, config.seed)
     if not probe.questions:
         told = ", ".join(f"{name} {count}" for name, count in probe.dropped.most_common())
@@ -313,22 +313,6 @@ def sample_text(probe: Probe) -> str:
         )
     blocks.append("\n* the right one; in brackets the number of corpus sentences that hold each choice")
     return "\n".join(blocks) + "\n"
-
-
-def _held_out(settings: CorpusProbeSettings) -> list[tuple[int, str]]:
-    """Return the non-empty lines of the held-out text after `skip`."""
-    lines: list[tuple[int, str]] = []
-    if Path(settings.text).suffix == ".jsonl":
-        for number, row in read_jsonl(settings.text):
-            try:
-                lines.append((number, text_of(row, "text")))
-            except BadRowError as error:
-                raise UserError(f"{settings.text}: line {number}: {error}") from None
-    else:
-        lines = [(number, line) for number, line in read_lines(settings.text) if line.strip()]
-    lines = [(number, line) for number, line in lines if number > settings.skip]
-    not_empty(settings.text, lines, f"lines after the first {settings.skip}")
-    return lines
 
 
 def _column(path: Path, columns: tuple[str, ...]) -> Iterator[Any]:

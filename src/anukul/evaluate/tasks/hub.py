@@ -12,6 +12,7 @@ from typing import Any
 
 from anukul.config import TaskSettings
 from anukul.errors import UserError
+from anukul.items.exemplars import spaced
 from anukul.items.load import SUBJECT, LoadedTask, TaskItem
 from anukul.scoring import harness as _environment  # noqa: F401  before lm-eval: it quiets its logger
 
@@ -20,7 +21,6 @@ from lm_eval.tasks import TaskManager  # isort: skip
 
 FEWSHOT_SEED = 1234  # lm-eval's own default, behind the published numbers
 SCORED_TYPES = ("multiple_choice", "loglikelihood")
-POOL = 1000
 # columns that name what several questions share
 CLUSTER_COLUMNS = ("cluster", "passage_id", "flores_passage", "passage", "link")
 FEWEST_SUBJECTS = 10  # fewer say too little about how answers vary from subject to subject
@@ -124,7 +124,7 @@ def as_loaded(harness: Harness) -> LoadedTask:
 
 
 def _pool(harness: Harness, name: str, task: ConfigurableTask) -> list[TaskItem]:
-    """Return what exemplars are drawn from: of a large split POOL rows, evenly spaced.
+    """Return what exemplars are drawn from: of a large split about POOL rows, evenly spaced.
 
     Rows of another split than the scored one get other ids, so that they are not taken for the item itself.
     """
@@ -135,9 +135,8 @@ def _pool(harness: Harness, name: str, task: ConfigurableTask) -> list[TaskItem]
     if drawn != scored or (task.fewshot_cfg.split is None and task.fewshot_cfg.samples is not None):
         prefix = f"exemplar:{prefix}"
     docs = list(task.fewshot_docs())
-    step = max(1, len(docs) // POOL)
     found = []
-    for index in range(0, len(docs), step):
+    for index in spaced(len(docs)):
         identifier = f"{prefix}{index}"
         found.append(
             _item(harness.settings, task, docs[index], identifier, _cluster(docs[index], identifier))
