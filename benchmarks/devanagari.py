@@ -70,7 +70,7 @@ class Writer:
 
     def __init__(self, code: str, rng: random.Random) -> None:
         self.rng = rng
-        self.function = [word for word in load(code).function_words if len(word) > 1]
+        self.function = sorted(word for word in load(code).function_words if len(word) > 1)
         self.frequent = FREQUENT.get(code, self.function)
         stems = [self._stem(code) for _ in range(20_000)]
         self.content = [stem + ending for stem in stems for ending in rng.sample(ENDINGS[code], 2)]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from anukul.disk import full_by, not_written
 from anukul.errors import LostProcessError, UserError
 
 if TYPE_CHECKING:
@@ -93,9 +94,13 @@ def _one_step(
     step: str, config_file: Path, overrides: list[str] | None, run: Path | None, redo: bool
 ) -> None:
     from anukul import pipeline
+    from anukul.rundir import StaleStepError
 
     config, root = prepare(config_file, overrides, run)
-    pipeline.run_steps(config, config_file.read_text("utf-8"), root, (step,), (step,) if redo else ())
+    try:
+        pipeline.run_steps(config, config_file.read_text("utf-8"), root, (step,), (step,) if redo else ())
+    except StaleStepError as stale:  # `anukul run` is told which step to redo; a step's own command knows
+        raise UserError(str(stale).replace(f"--redo {step},", "--redo,")) from None
 
 
 @app.command()
@@ -349,7 +354,7 @@ def main() -> None:
 
 
 def _guarded(work: Callable[[], None]) -> int:
-    """Do `work` and return the exit code: a user's error is one clear line and 2."""
+    """Do `work` and return the exit code: a user's error is one clear line and 2, and so is a full disk."""
     try:
         work()
     except UserError as error:
@@ -366,6 +371,10 @@ def _guarded(work: Callable[[], None]) -> int:
     except Exception as error:
         if type(error).__module__.startswith(("click", "typer")) and hasattr(error, "format_message"):
             typer.echo(f"anukul: {error.format_message()}", err=True)
+            return 2
+        number = full_by(error)
+        if number is not None:  # outside of the steps, which name their folder
+            typer.echo(f"anukul: {not_written(error, number, Path())}", err=True)
             return 2
         raise
     return 0

@@ -3,6 +3,7 @@
 import logging
 import pickle
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from anukul.errors import UserError
@@ -17,15 +18,18 @@ def mapped(
     items: int,
     workers: int,
     address: str | None = None,
-    gpus: int = 0,
+    gpus: int | None = 0,
 ) -> Iterator[Made]:
     """Yield what the workers make of item 0, 1 … `items` - 1, in this order.
+
+    Each worker is given `gpus` GPUs, None: its share of those that there are. Which ones, Ray decides: a worker sees
+    its own alone, numbered from 0.
 
     `worker(given)` is called once in each of `workers` processes and gives the function that is called with items; both
     must be picklable. `address` names a running cluster, else one of `workers` processors is started here and stopped
     at the end. On several machines, files that workers read must lie on a file system that they share. Raises UserError
-    where Ray is missing, cannot be reached, or a worker fails for another reason than the death of its process, which
-    Ray makes good.
+    where Ray is missing, cannot be reached, has too few GPUs, or a worker fails for another reason than the death of
+    its process, which Ray makes good.
     """
     if items == 0:
         return
@@ -37,18 +41,19 @@ def mapped(
         raise UserError("engine: ray needs Ray Data: pip install 'anukul[ray]'") from None
     ours = not ray.is_initialized()
     if ours:
-        _start(address, workers, gpus)
+        _start(address, workers)
     context = ray.data.DataContext.get_current()
     before = (context.execution_options.preserve_order, context.enable_progress_bars)
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
     try:
+        each = _share(workers, gpus)
         rows = ray.data.range(items, override_num_blocks=items).map_batches(
             _Call,
             fn_constructor_args=(worker, given),
             batch_size=1,
-            compute=ray.data.ActorPoolStrategy(size=min(workers, items)),
-            num_gpus=gpus,
+            compute=ray.data.ActorPoolStrategy(size=min(workers, items, each.workers)),
+            num_gpus=each.gpus,
         )
         for row in rows.iter_rows():
             fault, made = pickle.loads(row["made"])
@@ -82,7 +87,31 @@ class _Call:
             return {"made": [pickle.dumps((str(error), None))]}
 
 
-def _start(address: str | None, workers: int, gpus: int) -> None:
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How many workers there can be, and GPUs for each."""
+
+    workers: int
+    gpus: int
+
+
+def _share(workers: int, asked: int | None) -> Share:
+    """Return what each worker is given of the GPUs that Ray sees: at least one where there is any, if None is asked."""
+    import ray
+
+    held = [int(node["Resources"].get("GPU", 0)) for node in ray.nodes() if node["Alive"]]
+    most = max(held, default=0)  # no worker stands on two machines
+    each = asked if asked is not None else min(most, max(1, sum(held) // workers))
+    if each == 0:
+        return Share(workers, 0)
+    if each > most:
+        raise UserError(
+            f"engine: ray: {each} GPUs are asked for each worker, and no machine has more than {most}"
+        )
+    return Share(min(workers, sum(one // each for one in held)), each)
+
+
+def _start(address: str | None, workers: int) -> None:
     import ray
 
     quiet: dict[str, Any] = {
@@ -93,7 +122,7 @@ def _start(address: str | None, workers: int, gpus: int) -> None:
     try:
         if address is None:
             # one processor more than workers: what hands out the items needs one too, or both wait for each other
-            ray.init(num_cpus=workers + 1, num_gpus=workers * gpus, **quiet)
+            ray.init(num_cpus=workers + 1, **quiet)
         else:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # a node that does not come up in time is a bare Exception

@@ -4,13 +4,16 @@ Names are SPDX's where SPDX has one (https://spdx.org/licenses), else as their o
 answered: may what is under it be used commercially? Share-alike and attribution are duties, and no refusal.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import regex
 
 from anukul.errors import UserError
+from anukul.progress import say
 
 if TYPE_CHECKING:
     from anukul.config import RunConfig
@@ -89,6 +92,11 @@ def of_model(name: str, declared: str = "unknown") -> str:
     return next((license_name for pattern, license_name in MODELS if pattern.search(name)), "unknown")
 
 
+def both(text: str, model: str) -> str:
+    """Return the license of a translated row: that of the text and that of the model, as SPDX joins them."""
+    return text if text == model else f"{text} AND {model}"
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """Something that a run takes in under a license: where run.yaml names it, what it is, and the license."""
@@ -96,21 +104,38 @@ class Part:
     key: str
     what: str
     license: str
+    named_in: str = ""  # where run.yaml says the license
+
+    @property
+    def model(self) -> bool:
+        """Whether it is a model whose name may tell another license than the one declared."""
+        return self.key.endswith(("translate", "translator"))
 
 
 def parts_of(config: "RunConfig") -> list[Part]:
-    """Return every text, model and row set that training takes in, with the license that is known of it."""
+    """Return every text, model and row set that training takes in, with the license that is known of it.
+
+    An input whose rows name a license each is none of them: see `check_rows`.
+    """
     base = config.model
-    found = [Part("model", base.path, of_model(base.path, base.license))]
+    found = [Part("model", base.path, of_model(base.path, base.license), "model.license")]
     if config.corpus:
         for kind, items in (("inputs", config.corpus.inputs), ("replay", config.corpus.replay)):
-            found += [Part(f"corpus.{kind}.{i}", item.path, item.license) for i, item in enumerate(items)]
+            found += [
+                _text(f"corpus.{kind}.{i}", item.path, item.license)
+                for i, item in enumerate(items)
+                if item.license_column is None
+            ]
     if config.synth:
-        found += [
-            Part(f"synth.pairs.{i}", item.source, item.license) for i, item in enumerate(config.synth.pairs)
-        ]
+        for i, item in enumerate(config.synth.pairs):
+            found.append(_text(f"synth.pairs.{i}", item.source, item.license))
+            if item.origin == "synthetic":
+                license_name = of_model(item.translator, item.translator_license)
+                where = f"synth.pairs.{i}.translator_license"
+                what = item.translator or f"what made the synthetic side of {item.source}"
+                found.append(Part(f"synth.pairs.{i}.translator", what, license_name, where))
         for i, given in enumerate(config.synth.instructions):
-            found.append(Part(f"synth.instructions.{i}", given.path, given.license))
+            found.append(_text(f"synth.instructions.{i}", given.path, given.license))
             if given.translate:
                 found.append(_translator(f"synth.instructions.{i}.translate", given.translate))
         if config.synth.translate:
@@ -124,8 +149,12 @@ def parts_of(config: "RunConfig") -> list[Part]:
     return found
 
 
+def _text(key: str, path: str, license_name: str) -> Part:
+    return Part(key, path, license_name, f"{key}.license")
+
+
 def _translator(key: str, settings: Any) -> Part:
-    return Part(key, settings.model, of_model(settings.model, settings.license))
+    return Part(key, settings.model, of_model(settings.model, settings.license), f"{key}.license")
 
 
 def refuse(config: "RunConfig") -> None:
@@ -136,7 +165,7 @@ def refuse(config: "RunConfig") -> None:
     faults += [
         f"  {part.key}: {part.what}: declared as {part.license}, but models of this name are {named}"
         for part in parts_of(config)
-        if part.key.endswith(("translate", "translator"))
+        if part.model
         and use_of(part.license, config.licenses) == "commercial"
         and noncommercial(named := of_model(part.what))
         and part.license not in config.licenses
@@ -161,13 +190,41 @@ def refuse_rows(kept: dict[str, int], where: str, config: "RunConfig") -> None:
             )
 
 
+def say_unknown(what: str, unknown: Sequence[str]) -> None:
+    """Say what nobody has said of an input; nothing where all is said."""
+    if unknown:
+        is_are, it_them = ("is", "it") if len(unknown) == 1 else ("are", "them")
+        say(
+            f"{what}: {' and '.join(unknown)} {is_are} unknown; name {it_them} in run.yaml, where rows, adapter and "
+            "model card take it from"
+        )
+
+
+def check_rows(path: Path, where: str, config: "RunConfig") -> None:
+    """Raise UserError where rows of a Parquet file are under a license that the run refuses, or their translator is.
+
+    Rows that name their license in a column are known only once they are read.
+    """
+    if config.license != "commercial" or not path.exists():
+        return
+    import pyarrow.parquet as pq
+
+    held: Counter[str] = Counter()
+    with pq.ParquetFile(path) as file:
+        names = [name for name in ("license", "translator_license") if name in file.schema_arrow.names]
+        for batch in file.iter_batches(columns=names):
+            for name, column in zip(names, batch.columns, strict=True):
+                held.update(one for one in column.to_pylist() if one or name == "license")
+    refuse_rows(dict(sorted(held.items())), where, config)
+
+
 def _fault(part: Part, use: Use) -> str:
     if use == "commercial":
         return ""
     if use == "noncommercial":
         return f"  {part.key}: {part.what}: {part.license} is not for commercial use"
     if is_unknown(part.license):
-        return f"  {part.key}: {part.what}: no license is given; name it in {part.key}.license"
+        return f"  {part.key}: {part.what}: no license is given; name it in {part.named_in}"
     return (
         f"  {part.key}: {part.what}: '{part.license}' is not on the list; if you may use it commercially, "
         f'declare it: `licenses: {{"{part.license}": commercial}}`'

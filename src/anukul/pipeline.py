@@ -23,6 +23,7 @@ from anukul.config import (
     Stage,
     resolve,
 )
+from anukul.disk import room_in
 from anukul.errors import UserError
 from anukul.inputs import (
     corpus_inputs,
@@ -62,11 +63,16 @@ PATIENCE = dict.fromkeys(
     ),
     True,
 )
+OF_NO_ROW: dict[str, Any] = {**PLACES, "endpoint": PATIENCE}
 NOT_OF_SYNTH: dict[str, Any] = {
     "engine": True,
     "workers": True,
     "ray_address": True,
-    "translate": {**PLACES, "endpoint": PATIENCE},
+    "max_bad_files": True,
+    "translate": OF_NO_ROW,
+    "instructions": {"__all__": {"translate": OF_NO_ROW}},
+    "forced_score": {"translator": OF_NO_ROW},
+    "round_trip": {"translator": OF_NO_ROW},
 }
 # How the judge is reached and what it may cost decides no verdict: these may change between a stop and going on.
 NOT_OF_EVALUATE = {"generation": {"judge": PATIENCE}}
@@ -131,34 +137,38 @@ def bring_up(
     """Make one unit's output stand; return whether it was made now.
 
     `record` notes config and versions; only a unit that really runs calls it: a refused command leaves no trace.
+    Raises UserError where the disk is full, whatever was being written.
     """
-    folder = StepFolder(root, unit.name)
-    if discard:
-        folder.discard()
-    key = StepKey({"anukul": __version__, **unit.settings}, unit.inputs())
-    try:
-        state = folder.state(key)
-    except StaleStepError as stale:
-        # new input made by this very command is no surprise to the user; a changed setting is
-        if not (upstream_changed and all(line.startswith("inputs.") for line in stale.changes)):
-            raise
-        folder.discard()
-        state = "absent"
-    if state == "done":
-        say(f"{unit.name}: done before, kept")
-        return False
-    if must_stand:
-        raise UserError(f"{root}: step '{unit.name}' is not done; --from needs every earlier step done")
-    say(f"{unit.name}: going on where it stopped" if state == "partial" else f"{unit.name}")
-    record()
-    folder.start(key)
-    started = time.monotonic()
-    result = unit.run()
-    seconds = time.monotonic() - started
-    folder.finish(key, result.outputs, result.rows, seconds)
-    counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in result.rows.items())
-    say(f"{unit.name}: done in {seconds:.1f} s ({counts})")
-    return True
+    with room_in(root):
+        folder = StepFolder(root, unit.name)
+        if discard:
+            folder.discard()
+        key = StepKey({"anukul": __version__, **unit.settings}, unit.inputs())
+        try:
+            state = folder.state(key)
+        except StaleStepError as stale:
+            # new input made by this very command is no surprise to the user; a changed setting is. A report is seconds
+            # of work over what stands, and is read after each step: it is made again whenever that changed
+            new_input = all(line.startswith("inputs.") for line in stale.changes)
+            if not (new_input and (upstream_changed or unit.step == "report")):
+                raise
+            folder.discard()
+            state = "absent"
+        if state == "done":
+            say(f"{unit.name}: done before, kept")
+            return False
+        if must_stand:
+            raise UserError(f"{root}: step '{unit.name}' is not done; --from needs every earlier step done")
+        say(f"{unit.name}: going on where it stopped" if state == "partial" else f"{unit.name}")
+        record()
+        folder.start(key)
+        started = time.monotonic()
+        result = unit.run()
+        seconds = time.monotonic() - started
+        folder.finish(key, result.outputs, result.rows, seconds)
+        counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in result.rows.items())
+        say(f"{unit.name}: done in {seconds:.1f} s ({counts})")
+        return True
 
 
 def _require_trackers(config: RunConfig, root: Path, wanted: tuple[str, ...], discards: bool) -> None:

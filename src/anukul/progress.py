@@ -68,9 +68,14 @@ class Bar:
         return time.monotonic() - self._started
 
     @property
+    def made(self) -> int:
+        """Units done since the bar began."""
+        return self.done - self._before
+
+    @property
     def rate(self) -> float:
         """Units per second since the bar began."""
-        return (self.done - self._before) / max(self.seconds, 1e-9)
+        return self.made / max(self.seconds, 1e-9)
 
     @property
     def speed(self) -> str:
@@ -96,7 +101,7 @@ def bar(description: str, total: int, unit: str, done: int = 0) -> Iterator[Bar]
     with _moving(description, state) if moves else _told(description, state):
         yield state
     text = "" if moves else state.text  # which stands there already
-    made = state.done - done
+    made = state.made
     say(f"  {description}: {made:,} {unit} in {state.seconds:.1f} s ({state.speed}) {text}".rstrip())
 
 

@@ -4,12 +4,13 @@ Every step reads what another wrote through these types and never through anothe
 """
 
 import math
-import os
 import types
 from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from anukul.rundir import atomic_file
 
 Row = TypeVar("Row")
 
@@ -30,7 +31,10 @@ class Document:
 
 @dataclass(slots=True)
 class Duplicate:
-    """A document of a cluster of duplicates, in corpus/clusters.parquet: the first is kept, the others are dropped."""
+    """A document of a cluster of duplicates, in corpus/clusters.parquet: the first is kept, the others are dropped.
+
+    With `corpus.dedup.level: paragraph` also a paragraph, in corpus/paragraph_clusters.parquet: the others are cut.
+    """
 
     cluster: str  # "<input>:<row>" of the document that is kept, which is here too, with its id
     id: str
@@ -62,7 +66,9 @@ class Pair:
     source_language: str
     target_language: str
     source_origin: str  # synthetic | organic
-    translator: str  # "" for given parallel text; else the model's name and the first digits of its hash
+    translator: (
+        str  # the model's name and the first digits of its hash; for given text as run.yaml calls it, or ""
+    )
     source: str
     license: str
     translator_license: str = ""
@@ -70,6 +76,7 @@ class Pair:
     round_trip: float | None = (
         None  # chrF of the target side with its way to the base language and back, 0 to 100
     )
+    rules: list[str] = field(default_factory=list)  # normalisation and masking rules that changed a side
 
 
 @dataclass(slots=True)
@@ -311,13 +318,8 @@ def write_rows(path: Path, rows: Iterable[Row], row_type: type[Row]) -> int:
     held = list(rows)
     columns = {name: [getattr(row, name) for row in held] for name in names}
     table = pa.table(columns, schema=schema)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
+    with atomic_file(path) as file:
         pq.write_table(table, file, compression="zstd")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
     return len(held)
 
 

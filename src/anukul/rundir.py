@@ -12,10 +12,11 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
-from anukul.config import ModelSettings
+from anukul.config import ModelSettings, matching
 from anukul.configfile import is_local
 from anukul.errors import UserError
 
@@ -25,14 +26,25 @@ SAMPLE = 1 << 20
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
-    """Write a file so that it is either whole or absent: temporary name, fsync, rename, fsync of the folder."""
+    """Write a file so that it is either whole or absent."""
+    with atomic_file(path) as file:
+        file.write(data.encode("utf-8") if isinstance(data, str) else data)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+    """Yield a file that takes the place of `path` when the block ends well: temporary name, fsync, rename, fsync."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(data.encode("utf-8") if isinstance(data, str) else data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)  # on a full disk it would be in the way
+        raise
     sync_folder(path.parent)
 
 
@@ -67,6 +79,16 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     sync_folder(path.parent)
 
 
+def remove_folder(path: Path) -> None:
+    """Delete a folder at once: half deleted, by a kill, it would look like one that holds less."""
+    trash = path.with_name(f".{path.name}.discarded")
+    if path.exists():
+        shutil.rmtree(trash, ignore_errors=True)
+        path.replace(trash)
+    if trash.exists():
+        shutil.rmtree(trash)
+
+
 def sync_folder(path: Path) -> None:
     """Make sure that the names in a folder are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -88,17 +110,20 @@ def hash_file(path: Path) -> str:
     Weight files over 64 MiB are fingerprinted: their size, and 1 MiB at 64 evenly spaced places, the first and
     the last included; a base model of 16 GB is then known in a second.
     """
-    size = path.stat().st_size
     hashed = hashlib.sha256()
-    with path.open("rb") as file:
-        if path.suffix in WEIGHT_SUFFIXES and size > 64 * SAMPLE:
-            hashed.update(f"sampled {size}".encode())
-            for index in range(64):
-                file.seek((size - SAMPLE) * index // 63)
-                hashed.update(file.read(SAMPLE))
-        else:
-            while block := file.read(SAMPLE):
-                hashed.update(block)
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            if path.suffix in WEIGHT_SUFFIXES and size > 64 * SAMPLE:
+                hashed.update(f"sampled {size}".encode())
+                for index in range(64):
+                    file.seek((size - SAMPLE) * index // 63)
+                    hashed.update(file.read(SAMPLE))
+            else:
+                while block := file.read(SAMPLE):
+                    hashed.update(block)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
     return hashed.hexdigest()
 
 
@@ -106,13 +131,15 @@ def hash_path(path: Path) -> str:
     """Return the digest of a file, of a folder (names and contents), or of the files that a glob matches."""
     if path.is_file():
         return hash_file(path)
-    if "*" in path.name:
-        files = sorted(path.parent.glob(path.name))
-    else:
-        files = sorted(file for file in path.rglob("*") if file.is_file())
+    if path.is_dir():
+        base, named = path.parent, list(path.rglob("*"))
+    else:  # of a glob the deepest folder that it names
+        base = Path(*takewhile(lambda part: not any(sign in part for sign in "*?["), path.parts))
+        named = matching(path)
+    files = sorted(file for file in named if file.is_file())
     if not files:
         raise UserError(f"{path}: no such file or folder")
-    return digest([[str(file.relative_to(path.parent)), hash_file(file)] for file in files])
+    return digest([[str(file.relative_to(base)), hash_file(file)] for file in files])
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +283,8 @@ class StepFolder:
                     raise StaleStepError(self.root, self.step, changes)
                 return "done" if name == "done.json" else "partial"
         if self.path.exists() and any(
-            file.is_file() and file.name not in KEPT for file in self.path.iterdir()
+            file.is_file() and file.name not in KEPT and not file.match(".*.tmp")  # a kill leaves these
+            for file in self.path.iterdir()
         ):
             raise UserError(
                 f"{self.path}: holds files but no started.json; move it away or use another --run folder"
@@ -265,18 +293,27 @@ class StepFolder:
 
     def discard(self) -> None:
         """Delete the step's output, except what was paid for and is looked up by its content: `KEPT`."""
+        self._clear()
         if self.path.exists():
-            trash = self.path.with_name(f".{self.path.name}.discarded")
-            shutil.rmtree(trash, ignore_errors=True)
-            self.path.replace(trash)
-            for name in KEPT:
-                if (trash / name).exists():
-                    (self.path / name).parent.mkdir(parents=True, exist_ok=True)
-                    (trash / name).replace(self.path / name)
-            shutil.rmtree(trash)
+            self.path.replace(self._trash)
+            self._clear()
+
+    @property
+    def _trash(self) -> Path:
+        return self.path.with_name(f".{self.path.name}.discarded")
+
+    def _clear(self) -> None:
+        """Put back what is kept of a discarded folder and delete the rest, also where a kill came between."""
+        for name in KEPT:
+            if (self._trash / name).exists() and not (self.path / name).exists():
+                (self.path / name).parent.mkdir(parents=True, exist_ok=True)
+                (self._trash / name).replace(self.path / name)
+        if self._trash.exists():
+            shutil.rmtree(self._trash)
 
     def start(self, key: StepKey) -> None:
         """Mark the step as begun with this key."""
+        self._clear()
         write_json(self.path / "started.json", key.as_json())
 
     def finish(self, key: StepKey, outputs: list[str], rows: Mapping[str, int], seconds: float) -> None:

@@ -4,8 +4,6 @@ A shard is a folder, whole or absent. A step that starts again skips the shards 
 order gives the same bytes as a run that was never interrupted.
 """
 
-import os
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
@@ -13,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from anukul.records import columns_in, read_rows, schema_of, write_rows
-from anukul.rundir import atomic_folder, read_json, write_json
+from anukul.rundir import atomic_file, atomic_folder, read_json, write_json
 
 Row = TypeVar("Row")
 Item = TypeVar("Item")
@@ -91,24 +89,14 @@ class Shards:
         import pyarrow.parquet as pq
 
         schema = schema_of(self.tables[table])
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.tmp")
         count = 0
-        with temporary.open("wb") as file:
-            with pq.ParquetWriter(file, schema, compression="zstd") as writer:
-                for name in self.names:
-                    part = pq.read_table(self.folder / name / f"{table}.parquet", schema=schema)
-                    if part.num_rows:
-                        writer.write_table(part)
-                        count += part.num_rows
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
+        with atomic_file(target) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
+            for name in self.names:
+                part = pq.read_table(self.folder / name / f"{table}.parquet", schema=schema)
+                if part.num_rows:
+                    writer.write_table(part)
+                    count += part.num_rows
         return count
-
-    def remove(self) -> None:
-        """Delete the shards, once what was made of them stands."""
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def iter_rows(path: Path, row_type: type[Row], size: int = 10_000) -> Iterator[Row]:

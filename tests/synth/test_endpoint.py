@@ -41,7 +41,7 @@ def echo(asked: Asked, number: int) -> Answer:
     return Answer(completion(f"<{asked.last.rpartition(chr(10))[2]}>"))
 
 
-def finished(text: str, reason: str) -> str:
+def finished(text: str, reason: str | None) -> str:
     body = json.loads(completion(text))
     body["choices"][0]["finish_reason"] = reason
     return json.dumps(body)
@@ -84,6 +84,10 @@ def test_what_may_pass_is_asked_again(bad: Answer) -> None:
         (Answer(completion("")), "translation_failed"),
         (Answer(completion(None)), "translation_failed"),
         (Answer(finished("filtered", "content_filter")), "translation_failed"),
+        (Answer(finished("half", "max_tokens")), "not_ended"),
+        (Answer(finished("I look it up", "tool_calls")), "translation_failed"),
+        (Answer(finished("stopped by the server", "abort")), "translation_failed"),
+        (Answer(finished("nobody knows", None)), "translation_failed"),
         (Answer('{"error": {"message": "too long"}}', 400), "translation_failed"),
         (Answer("garbage"), "translation_failed"),
     ],
@@ -97,19 +101,25 @@ def test_an_answer_that_cannot_be_used_costs_its_own_row(answer: Answer, rule: s
     assert made[1].detail and not made[1].ended and KEY not in made[1].detail
 
 
+def test_servers_have_several_words_for_the_end() -> None:
+    words = ["stop", "eos_token", "end_turn"]
+    made, _ = translate(lambda one, n: Answer(finished("whole", words[n])), ["पहिलो"] * 3, concurrent=1)
+    assert all(one.ended and one.text == "whole" for one in made)
+
+
 def test_what_is_not_about_a_row_stops_the_step() -> None:
     with pytest.raises(UserError, match=r"synth\.translate\.endpoint: http.*HTTP 401"):
         translate(lambda *_: Answer('{"error": {"message": "no such key"}}', 401), ["पहिलो"])
     with pytest.raises(UserError, match=f"{IN_A_ROW} requests in a row failed"):
         translate(lambda *_: Answer("", 500), ["पहिलो"] * 20, max_retries=0)
-    with pytest.raises(UserError, match=r"max_cost_usd: 0\.00 USD are spent"):
+    with pytest.raises(UserError, match=r"max_cost_usd: 0\.0045 USD are spent"):
         translate(echo, ["पहिलो"] * 5, max_cost_usd=0.004)
 
 
 def test_what_is_recorded_names_the_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = settings("http://127.0.0.1:1/v1")
     told = describe(asked, 0)
-    assert told["id"] == name_of(asked) == f"mt-1@{told['sha256'][:8]}"
+    assert told["id"] == name_of(asked) == f"mt-1@{told['fingerprint'][:8]}"
     assert told["base_url"] == "http://127.0.0.1:1/v1" and "{text}" in told["prompt"]
     assert KEY not in json.dumps(told)
     monkeypatch.delenv("MT_KEY")

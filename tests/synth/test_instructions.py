@@ -14,9 +14,10 @@ from anukul.errors import UserError
 from anukul.languages import load
 from anukul.records import Dropped, Instruction, read_rows
 from anukul.synth import state, step
-from anukul.synth.instruct import make_instructions
+from anukul.synth.instruct import Work, make_instructions
 from anukul.synth.instructions import RawInstruction, judge_instruction, read_instructions
-from anukul.synth.protect import changed, prose, protect, restore
+from anukul.synth.markup import prose
+from anukul.synth.protect import changed, protect, restore
 from anukul.synth.translate import Translation
 
 TARGET, BASE = load("npi_Deva"), load("eng_Latn")
@@ -215,7 +216,7 @@ def translated(
 ) -> tuple[list[Instruction], list[Dropped]]:
     asked = TranslateSettings(model="nllb-200-600M-ct2")
     item = InstructionInput(path="x", source="dolly", license="CC-BY-SA-3.0", translate=asked, **more)
-    made = make_instructions(rows, item, 0, TARGET, BASE, set(), translator)
+    made = make_instructions(rows, Work(item, 0, TARGET, BASE, set(), translator))
     return made.kept, made.dropped
 
 
@@ -253,7 +254,7 @@ def test_the_original_is_kept_beside_its_translation_where_asked() -> None:
     [
         (Dictionary(drops="ZX0Z"), "protected_lost"),
         (Dictionary(drops="5"), "numbers_changed"),
-        (Dictionary(ends=False), "translation_cut"),
+        (Dictionary(ends=False), "not_ended"),
     ],
 )
 def test_what_a_translation_lost_drops_the_row_with_the_reason(translator: Dictionary, rule: str) -> None:

@@ -1,8 +1,8 @@
 import json
-import subprocess
-import sys
-import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,10 @@ from anukul.config import (
 )
 from anukul.errors import UserError
 from anukul.languages import load
+from anukul.progress import Bar
 from anukul.records import Document, Dropped, Instruction, Pair, PairSample, read_rows, write_rows
 from anukul.rundir import read_json
-from anukul.synth import step, translations
+from anukul.synth import state, step, translations
 from anukul.synth.translate import Translation, Translator, make_translator, name_of
 
 NEPALI = [
@@ -102,8 +103,9 @@ def test_pairs_are_filtered_and_linked(tmp_path: Path) -> None:
         translator="",
         source="p",
         license="CC0",
+        rules=["html", "white_space"],
     )
-    assert (second.id, second.document_id) == ("0:1", "")
+    assert (second.id, second.document_id, second.rules) == ("0:1", "", [])
     dropped = read_rows(tmp_path / "synth" / "dropped.parquet", Dropped)
     assert [(row.id, row.rule) for row in dropped] == [
         ("0:2", "duplicate_pair"),
@@ -166,8 +168,89 @@ def test_documents_without_a_pair_are_translated(tmp_path: Path, cutting_model: 
             assert pair.translator_license == "CC-BY-NC-4.0"
     stats = read_json(tmp_path / "synth" / "stats.json")
     (told,) = stats["translators"]
-    assert told["id"] == name_of(asked) and told["license"] == "CC-BY-NC-4.0" and len(told["sha256"]) == 64
+    assert (
+        told["id"] == name_of(asked) and told["license"] == "CC-BY-NC-4.0" and len(told["fingerprint"]) == 64
+    )
     assert stats["inputs"][1]["tokens"] > 0
+
+
+def test_a_translated_pair_bears_the_rules_of_both_sides(
+    tmp_path: Path, ending_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [Document("0:0", NEPALI[0], "npi_Deva", "news", "CC0", ["mojibake"])]
+    write_rows(tmp_path / "corpus" / "documents.parquet", rows, Document)
+    settings = translate_settings(ending_model)
+    spaced = Spaced(make_translator(settings, load("npi_Deva"), load("eng_Latn"), 0))
+    monkeypatch.setattr(translations, "make_translator", lambda *_: spaced)
+    step.run(make_config(translate=settings, **LOOSE), tmp_path)
+    (pair,) = read_rows(tmp_path / "synth" / "pairs.parquet", Pair)
+    assert pair.rules == ["mojibake", "white_space"]
+
+
+class Spaced:
+    """A translator that leaves spaces behind."""
+
+    def __init__(self, inner: Translator) -> None:
+        self.inner = inner
+        self.name = inner.name
+
+    def translate(self, texts: list[str]) -> list[Translation]:
+        return [replace(one, text=f"{one.text}   ") for one in self.inner.translate(texts)]
+
+
+def test_pairs_that_were_given_as_translated_name_their_translator(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [(ENGLISH[0], NEPALI[0])]
+    given = write_pairs(tmp_path / "p.jsonl", rows).model_dump() | {"origin": "synthetic"}
+    for more, by, license_name, of_rows in (
+        ({"translator": "nllb-3.3B"}, "nllb-3.3B", "CC-BY-NC-4.0", "CC0 AND CC-BY-NC-4.0"),
+        ({"translator": "ours", "translator_license": "MIT"}, "ours", "MIT", "CC0 AND MIT"),
+        ({}, "unknown", "unknown", "CC0"),
+    ):
+        root = tmp_path / by
+        step.run(make_config(pairs=(PairInput(**{**given, **more}),)), root)
+        (pair,) = read_rows(root / "synth" / "pairs.parquet", Pair)
+        assert (pair.translator, pair.translator_license, pair.license) == (by, license_name, of_rows)
+        (told,) = read_json(root / "synth" / "stats.json")["translators"]
+        assert (told["id"], told["license"]) == (by, license_name)
+        said = " ".join(capsys.readouterr().err.split())
+        assert ("p.jsonl (pairs): translator is unknown; name it in run.yaml" in said) == (not more)
+    with pytest.raises(ValueError, match="goes with `origin: synthetic`"):
+        PairInput(source="p", translator="ours")
+
+
+def test_what_nobody_has_named_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pairs = write_pairs(tmp_path / "p.jsonl", [(ENGLISH[0], NEPALI[0])])
+    rows = [{"instruction": "नेपालको राजधानी के हो?", "output": "काठमाडौं।", "language": "npi_Deva"}]
+    one = write_instructions(tmp_path / "i.jsonl", rows)
+    bare = make_config(
+        pairs=(PairInput(source=pairs.source),), instructions=(InstructionInput(path=one.path),)
+    )
+    step.run(bare, tmp_path / "bare")
+    said = " ".join(capsys.readouterr().err.split())
+    assert "p.jsonl (pairs): name and license are unknown; name them in run.yaml" in said
+    assert "i.jsonl (instructions): source and license are unknown" in said
+    step.run(make_config(pairs=(pairs,), instructions=(one,)), tmp_path / "named")
+    assert "unknown" not in capsys.readouterr().err
+
+
+def test_rows_that_a_license_forbids_are_refused_before_they_are_translated(
+    tmp_path: Path, ending_model: Path
+) -> None:
+    rows = [Document("0:0", NEPALI[0], "npi_Deva", "news", "CC-BY-NC-4.0", [])]
+    write_rows(tmp_path / "corpus" / "documents.parquet", rows, Document)
+    translate = TranslateSettings(model=str(ending_model), license="MIT", source_prefix=("npi_Deva",))
+    config = make_config(translate=translate, **LOOSE).model_copy(update={"license": "commercial"})
+    with pytest.raises(UserError, match=r"refuses 1 rows of corpus/documents.parquet under 'CC-BY-NC-4.0'"):
+        step.run(config, tmp_path)
+    assert not (tmp_path / "synth").exists()
+    # and of given rows whose translator may not be used so
+    pairs = write_pairs(tmp_path / "p.jsonl", [(ENGLISH[0], NEPALI[0])])
+    given = PairInput(**{**pairs.model_dump(), "license": "MIT", "origin": "synthetic", "translator": "x"})
+    commercial = make_config(pairs=(given,)).model_copy(update={"license": "commercial"})
+    with pytest.raises(UserError, match=r"refuses 1 rows of synth/pairs.parquet under 'unknown'"):
+        step.run(commercial, tmp_path)
 
 
 def test_translation_stops_at_its_limit(tmp_path: Path, ending_model: Path) -> None:
@@ -190,6 +273,36 @@ class Dying:
         if self.asked == self.killed_at:
             raise KeyboardInterrupt
         return self.inner.translate(texts)
+
+
+def test_what_an_earlier_process_did_is_no_part_of_the_rate_and_the_model_is_hashed_once(
+    tmp_path: Path, ending_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = translate_settings(ending_model)
+    config = make_config(translate=settings, **LOOSE)
+    write_corpus(tmp_path, NEPALI)
+    real = make_translator(settings, load("npi_Deva"), load("eng_Latn"), 0)
+    monkeypatch.setattr(translations, "make_translator", lambda *_: Dying(real, 3))
+    with pytest.raises(KeyboardInterrupt):
+        step.run(config, tmp_path)
+    seen: list[Bar] = []
+    bar = translations.bar
+
+    @contextmanager
+    def kept(*given: Any) -> Iterator[Bar]:
+        with bar(*given) as state:
+            seen.append(state)
+            yield state
+        assert state.rate == pytest.approx(3 / state.seconds, rel=0.2)  # seven documents, four done before
+
+    hashed: list[str] = []
+    name = translations.name_of
+    monkeypatch.setattr(translations, "bar", kept)
+    monkeypatch.setattr(translations, "make_translator", lambda *_: real)
+    monkeypatch.setattr(translations, "name_of", lambda one: hashed.append(name(one)) or hashed[-1])
+    step.run(config, tmp_path)
+    assert [state.done for state in seen] == [7]
+    assert hashed == [name_of(settings)]
 
 
 def test_killed_and_run_again_gives_the_same_bytes(
@@ -224,73 +337,6 @@ def test_killed_and_run_again_gives_the_same_bytes(
         assert contents(root / "synth") == contents(tmp_path / "whole" / "synth")
 
 
-CHILD = """
-import json, sys, time
-from pathlib import Path
-from anukul.config import RunConfig
-from anukul.synth import step, translations
-config = RunConfig.model_validate_json(Path(sys.argv[1]).read_text())
-inner = translations.make_translator
-def slow(*given):
-    made = inner(*given)
-    work = made.translate
-    def translate(texts):
-        time.sleep(0.2)
-        return work(texts)
-    made.translate = translate
-    return made
-translations.make_translator = slow
-if len(sys.argv) > 3:
-    import resource, signal
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), int(sys.argv[3])))
-step.run(config, Path(sys.argv[2]))
-"""
-
-
-def child(config: RunConfig, root: Path, *more: str) -> "subprocess.Popen[str]":
-    root.mkdir(parents=True, exist_ok=True)
-    (root / "config.json").write_text(config.model_dump_json())
-    command = [sys.executable, "-c", CHILD, str(root / "config.json"), str(root), *more]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-
-
-def test_sigkill_loses_a_shard_at_most(tmp_path: Path, ending_model: Path) -> None:
-    texts = [f"{text} {other}" for text in NEPALI for other in NEPALI[:2]]
-    config = make_config(translate=translate_settings(ending_model), **LOOSE)
-    write_corpus(tmp_path / "whole", texts)
-    whole = step.run(config, tmp_path / "whole")
-    root = tmp_path / "killed"
-    write_corpus(root, texts)
-    process = child(config, root)
-    shards = root / "synth" / "parts" / "translations"
-    deadline = time.monotonic() + 60
-    while len(list(shards.glob("[0-9]*"))) < 2 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.kill()
-    process.communicate()
-    stood = {path.name: path.stat().st_mtime_ns for path in shards.glob("[0-9]*")}
-    assert 2 <= len(stood) < 7
-    kept = {name: (shards / name / "pairs.parquet").read_bytes() for name in stood}
-    assert all(kept.values())
-    assert step.run(config, root) == whole
-    assert contents(root / "synth") == contents(tmp_path / "whole" / "synth")
-
-
-def test_a_full_disk_counts_no_half_shard(tmp_path: Path, cutting_model: Path) -> None:
-    """A limit on the size of files stands for the full disk: no shard fits, and none may stand."""
-    config = make_config(translate=translate_settings(cutting_model), **LOOSE)
-    root = tmp_path / "full"
-    write_corpus(root, NEPALI)
-    process = child(config, root, "1000")
-    _, said = process.communicate()
-    assert process.returncode != 0 and "File too large" in said
-    assert list((root / "synth" / "parts" / "translations").iterdir()) == []
-    write_corpus(tmp_path / "whole", NEPALI)
-    assert step.run(config, root) == step.run(config, tmp_path / "whole")
-    assert contents(root / "synth") == contents(tmp_path / "whole" / "synth")
-
-
 def test_one_bad_document_is_dropped_and_many_stop_the_step(
     tmp_path: Path, ending_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -302,7 +348,7 @@ def test_one_bad_document_is_dropped_and_many_stop_the_step(
     dropped = read_rows(tmp_path / "one" / "synth" / "dropped.parquet", Dropped)
     assert ("0:1", "translation_failed") in [(row.id, row.rule) for row in dropped]
     assert ("0:0", "translation_failed") not in [(row.id, row.rule) for row in dropped]
-    monkeypatch.setattr(translations, "MAY_FAIL", 1)
+    monkeypatch.setattr(state, "MAY_FAIL", 1)
     write_corpus(tmp_path / "many", [NEPALI[0], long, f"{long} घर।" * 2, NEPALI[5]])
     with pytest.raises(UserError, match=r"2 translations failed, more than synth\.translate\.max_failed"):
         step.run(config, tmp_path / "many")
@@ -358,11 +404,37 @@ def test_what_the_run_evaluates_on_is_kept_out_on_both_sides(tmp_path: Path) -> 
     touched = {name: (one["items_touched"], one["rows_dropped"]) for name, one in found["sets"].items()}
     assert found["dropped"] == 3
     assert touched == {"bits_per_byte.ne": (1, 1), "bits_per_byte.en": (1, 2)}
+    assert found["sets"]["bits_per_byte.ne"]["sides"] == {"pairs.target": 1}
+    assert found["sets"]["bits_per_byte.en"]["sides"] == {"instructions.output": 1, "pairs.source": 1}
+    assert found["sets"]["bits_per_byte.en"]["touched"] == ["1"]
     off = {"inputs": [{"path": str(nepali)}], "decontaminate": None}
     config = RunConfig.model_validate({**plain, "evaluate": {"bits_per_byte": texts}, "corpus": off})
     step.run(config, tmp_path / "off")
     assert not read_rows(tmp_path / "off/synth/dropped.parquet", Dropped)
     assert not (tmp_path / "off/synth/contamination.json").exists()
+
+
+class Repeating:
+    """A translator that knows one sentence, and does not come to its end with the first text."""
+
+    name = "one"
+
+    def translate(self, texts: list[str]) -> list[Translation]:
+        return [Translation(ENGLISH[3], place > 0, 5) for place, _ in enumerate(texts)]
+
+
+def test_a_translation_that_falls_for_another_reason_touches_no_item(
+    tmp_path: Path, ending_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "held-out.en").write_text(ENGLISH[3] + "\n", encoding="utf-8")
+    text = {"name": "en", "path": str(tmp_path / "held-out.en"), "language": "eng_Latn"}
+    plain = make_config(translate=translate_settings(ending_model), **LOOSE).model_dump()
+    write_corpus(tmp_path / "run", [NEPALI[0], NEPALI[3]])
+    monkeypatch.setattr(translations, "make_translator", lambda *_: Repeating())
+    with pytest.raises(UserError, match="1 contaminated, 1 not_ended"):
+        step.run(RunConfig.model_validate({**plain, "evaluate": {"bits_per_byte": [text]}}), tmp_path / "run")
+    found = read_json(tmp_path / "run/synth/contamination.json")
+    assert found["dropped"] == 1 and found["sets"]["bits_per_byte.en"]["rows_dropped"] == 1
 
 
 def test_samples_are_bounded_and_drawn_by_seed(tmp_path: Path) -> None:

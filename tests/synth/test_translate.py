@@ -28,7 +28,8 @@ TEXTS = [
 def make(
     model: Path, max_output_tokens: int = 40, target_prefix: tuple[str, ...] = (), **more: Any
 ) -> CTranslate2Translator:
-    plain = {"source_prefix": ("npi_Deva",), "target_prefix": target_prefix} if "family" not in more else {}
+    plain: dict[str, Any] = {"source_prefix": ("npi_Deva",), "target_prefix": target_prefix}
+    plain = {} if "family" in more else {key: value for key, value in plain.items() if key not in more}
     settings = TranslateSettings(
         model=str(model), max_output_tokens=max_output_tokens, batch_tokens=64, **plain, **more
     )
@@ -52,10 +53,10 @@ def test_the_order_is_kept_and_batches_change_nothing(cutting_model: Path) -> No
     assert len({item.text for item in together}) > 2
 
 
-def test_the_target_prefix_is_not_part_of_the_text(ending_model: Path) -> None:
-    for item in make(ending_model, target_prefix=("eng_Latn",)).translate(TEXTS):
-        assert item.ended
-        assert "eng_Latn" not in item.text
+def test_the_target_prefix_is_not_part_of_the_text(cutting_model: Path) -> None:
+    made = make(cutting_model, target_prefix=("eng_Latn",)).translate(TEXTS)
+    assert any(item.ended and item.text for item in made)
+    assert not any("eng_Latn" in item.text for item in made)
 
 
 def test_lines_stay_lines(ending_model: Path) -> None:
@@ -142,6 +143,23 @@ def test_structure_is_kept_by_what_is_shared() -> None:
     asked: list[str] = []
     translate_texts([text], ENGLISH, NEPALI, len, 30, lambda pieces: asked.extend(pieces) or upper(pieces))
     assert asked[:2] == ["One is here.", "Two is there."]
+
+
+def test_what_comes_back_empty_is_no_translation() -> None:
+    def silent(pieces: list[str]) -> list[Translation]:
+        return [Translation("" if "two" in piece else piece, True, 1) for piece in pieces]
+
+    texts = ["One is here.\nNumber two is not.", "one", "two", "… —"]
+    made = translate_texts(texts, ENGLISH, NEPALI, len, 100, silent)
+    assert [one.ended for one in made] == [False, True, False, True]
+    assert {one.rule for one in made if not one.ended} == {"empty_translation"}
+    assert made[0].text == "One is here.\n" and "'Number two is not.'" in made[0].detail
+    (mark,) = translate_texts(
+        ["… —"], ENGLISH, NEPALI, len, 100, lambda p: [Translation("", True, 1)] * len(p)
+    )
+    assert mark.ended  # where nothing is said, nothing is lost
+    (number,) = translate_texts(["२०७५"], ENGLISH, NEPALI, len, 100, lambda p: [Translation("", True, 1)])
+    assert number.rule == "empty_translation"
 
 
 def test_batches_are_of_like_length_and_within_the_budget() -> None:
@@ -285,12 +303,37 @@ def test_indictrans_has_both_languages_and_one_script(ending_model: Path, tmp_pa
     )
 
 
+def test_indictrans_scores_a_text_in_the_form_that_it_writes(ending_model: Path) -> None:
+    made = make(ending_model, family="indictrans2")
+    spaced = make(ending_model, source_prefix=("npi_Deva", "eng_Latn"))
+    assert made.score(["म घर जान्छु।"], ["I go home, now."]) == spaced.score(
+        ["म घर जान्छु ।"], ["I go home , now ."]
+    )
+
+
+def test_indictrans_keeps_list_marks_and_abbreviations(ending_model: Path) -> None:
+    made = make(ending_model, family="indictrans2", max_output_tokens=40)
+    plain = [made.translate([text])[0].text for text in TEXTS[:3]]
+    text = f"{TEXTS[0]}\n१. {TEXTS[1]}\n  (२) {TEXTS[2]}"
+    assert made.translate([text])[0].text == f"{plain[0]}\n1. {plain[1]}\n  (2) {plain[2]}"
+    long = "डा. राम घर जान्छन्। " * 6
+    pieces = cut_line(long.strip(), NEPALI, made._size, 30)
+    assert len(pieces) > 1 and all(piece.endswith("जान्छन्।") for piece, _ in pieces)
+    # a piece goes to the model in its own form, wherever it was cut
+    heard: list[list[str]] = []
+    inner = made._call
+    made._call = lambda rows: heard.extend(rows) or inner(rows)  # type: ignore[method-assign,func-returns-value]
+    made.translate([f"१. {long}"])
+    spaced = made.source_pieces.encode("डा . राम घर जान्छन् ।", out_type=str)
+    assert heard and all(row[2 : 2 + len(spaced)] == spaced for row in heard)
+
+
 def test_the_name_holds_the_hash_of_the_model(
     ending_model: Path, cutting_model: Path, tmp_path: Path
 ) -> None:
     settings = TranslateSettings(model=str(ending_model), family="nllb")
     told = describe(settings, 3)
-    assert told["id"] == name_of(settings) == f"ending@{told['sha256'][:8]}"
+    assert told["id"] == name_of(settings) == f"ending@{told['fingerprint'][:8]}"
     assert told["family"] == "nllb" and told["beam_size"] == 1 and "seed" not in told
     assert name_of(TranslateSettings(model=str(cutting_model))).startswith("cutting@")
     sampled = TranslateSettings(model=str(ending_model), sampling={"temperature": 0.7})

@@ -16,10 +16,24 @@ class PairInput(Section):
     source_column: str = "source"
     target_column: str = "target"
     origin: Literal["synthetic", "organic"] = Field("organic", description="what the base-language side is")
+    translator: str = Field("", description="with origin: synthetic, what translated that side")
+    translator_license: str = Field("unknown", description="of `translator`; its name may tell it")
     name: str = "unknown"
     license: str = "unknown"
     limit: int | None = Field(None, ge=1)
     skip: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _translated_by(self) -> Self:
+        if self.origin == "organic" and (self.translator or self.translator_license != "unknown"):
+            raise ValueError("`translator` goes with `origin: synthetic`: people are none")
+        return self
+
+    @property
+    def unknown(self) -> list[str]:
+        """Which of name, license and translator nobody has named."""
+        names = ["name", "license", *(["translator"] if self.origin == "synthetic" else [])]
+        return [name for name in names if getattr(self, name) in ("", "unknown")]
 
 
 class SamplingSettings(Section):
@@ -39,6 +53,9 @@ class TranslateEndpoint(EndpointSettings):
         description="holds {text}; {source} and {target} stand for the names of the languages",
     )
     concurrent: int = Field(4, ge=1, description="requests at once")
+    max_cost_usd: float | None = Field(
+        None, gt=0.0, description="stop there; all workers count, and earlier runs of the step"
+    )
 
     @model_validator(mode="after")
     def _holds_the_text(self) -> Self:
@@ -74,10 +91,14 @@ class TranslateSettings(Section):
     )
     max_output_tokens: int = Field(256, ge=1)
     batch_tokens: int = Field(2048, ge=1)
-    devices: tuple[int, ...] | None = Field(None, description="GPUs by number; default: all there are")
+    devices: tuple[int, ...] | None = Field(
+        None, description="GPUs by number; default: all there are; on Ray as many, for each worker"
+    )
     threads: int = Field(1, ge=1, description="copies of a CTranslate2 model that work at once on the CPU")
     compute_type: str = Field("default", description="of CTranslate2, such as int8 or int8_float16")
-    shard_rows: int = Field(1000, ge=1)
+    shard_rows: int | None = Field(
+        None, ge=1, description="rows that a kill can cost; default: 1000, of an endpoint, which is paid, 100"
+    )
     limit: int | None = Field(None, ge=1)
     max_failed: float = Field(
         0.01,
@@ -87,6 +108,11 @@ class TranslateSettings(Section):
     )
     license: str = "unknown"
     endpoint: TranslateEndpoint | None = None
+
+    @property
+    def rows_per_shard(self) -> int:
+        """How many rows are translated before they are written."""
+        return self.shard_rows or (100 if self.engine == "endpoint" else 1000)
 
     @model_validator(mode="after")
     def _fits_its_engine(self) -> Self:
@@ -138,6 +164,9 @@ class InstructionInput(Section):
     input_column: str = "input"
     output_column: str = "output"
     system_column: str = "system"
+    language_column: str = Field(
+        "language", description="the row's own, as npi_Deva, ne, ne-NP or Nepali; empty: no row says it"
+    )
     conversation_column: str = Field("", description="empty: conversations, messages or conversation")
     language: str | None = Field(None, description="of rows that do not say; none: told by their letters")
     source: str = "unknown"
@@ -151,6 +180,11 @@ class InstructionInput(Section):
     keep_original: bool = Field(
         False, description="with translate: keep the row as it was beside its translation"
     )
+
+    @property
+    def unknown(self) -> list[str]:
+        """Which of source and license nobody has named."""
+        return [name for name in ("source", "license") if getattr(self, name) in ("", "unknown")]
 
 
 class SynthSettings(Section):
@@ -178,6 +212,9 @@ class SynthSettings(Section):
     )
     forced_score: ForcedScore | None = None
     round_trip: RoundTrip | None = None
+    max_bad_files: float = Field(
+        0.01, ge=0.0, le=1.0, description="share of files that may be unreadable; of several, one may be"
+    )
     samples: int = Field(20, ge=0, description="rows per rule in samples.parquet, for reading")
     engine: Literal["local", "ray"] = Field("local", description="where translation runs; ray: on Ray Data")
     workers: int = Field(1, ge=1, description="of Ray, each with a model of its own")

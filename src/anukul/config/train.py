@@ -69,6 +69,11 @@ class TranslationFormat(Section):
         description="what else stands before the given side: its direction, whether a side is machine-made",
     )
 
+    def tag(self, code: str, synthetic: bool = False) -> str:
+        """Return what stands before a given side that is to be translated into the language `code`."""
+        direction = f"<2{code}> " if "direction" in self.tags else ""
+        return direction + ("<synthetic> " if synthetic and "origin" in self.tags else "")
+
 
 class Doses(Section):
     """Shares of a stage's tokens by where they come from; they make 1."""

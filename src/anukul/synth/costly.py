@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from anukul.config import SynthSettings
 from anukul.languages import Language
-from anukul.synth.translate import CTranslate2Translator, Translator, describe, make_translator
+from anukul.synth.translate import CTranslate2Translator, Translator, Use, describe, make_translator, nobody
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +22,13 @@ class Weighed:
 class Costly:
     """The filters of `synth.forced_score` and `synth.round_trip`; their models are loaded when first needed."""
 
-    def __init__(self, settings: SynthSettings, base: Language, target: Language, seed: int) -> None:
+    def __init__(
+        self, settings: SynthSettings, base: Language, target: Language, seed: int, parts: Path
+    ) -> None:
         self.forced = settings.forced_score
         self.trip = settings.round_trip
         self.base, self.target, self.seed = base, target, seed
+        self.parts = parts  # of the step
         self._scorer: CTranslate2Translator | None = None
         self._back: Translator | None = None
 
@@ -79,7 +83,9 @@ class Costly:
 
         assert self.trip is not None
         if self._back is None:
-            self._back = make_translator(self.trip.translator, self.base, self.target, self.seed)
+            use = Use.of("synth.round_trip.translator", self.parts)
+            asked = self.trip.translator
+            self._back = make_translator(asked, self.base, self.target, self.seed, nobody, use)
         metric = CHRF()
         back = self._back.translate([source for source, _ in pairs])
         return [

@@ -1,8 +1,9 @@
 """Read instructions, Alpaca- or ShareGPT-shaped, and say why one is dropped."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ import regex
 from anukul.config import InstructionInput
 from anukul.errors import UserError
 from anukul.languages import Language, available, load
-from anukul.synth.protect import prose
-from anukul.text.files import RawRow, count_rows, format_of, input_paths, read_table
+from anukul.synth.markup import prose
+from anukul.synth.sources import Files
+from anukul.text.files import RawRow, format_of, input_paths, read_table
 from anukul.text.identify import identify, in_script
 from anukul.text.keys import match_key
 from anukul.text.words import LETTER
@@ -28,8 +30,20 @@ ROLES = {
 }  # fmt: skip
 LETTERS = 24  # an answer of fewer letters is a name, a number or a choice: its language cannot be told
 ANSWER_SHARE = 0.5  # of an answer's letters in the asked language's script
-# what a question holds that asks for another language than its own
-ASKS = regex.compile(r"(?i)translat|transliterat|अनुवाद|अङ्ग्रेजी|अंग्रेजी|उल्था|रूपान्तर|roman")
+# what a question holds that asks for another language or script than its own
+ASKS = regex.compile(
+    r"(?i)translat|transliterat|अनुवाद|उल्था|लिप्यन्तरण"
+    r"|\broman(?:i[sz]e[sd]?|i[sz]ing|i[sz]ation)\b|\broman\s+(?:script|letters|alphabet|characters)\b"
+    r"|रोमन(?:\s*(?:लिपि|अक्षर)(?:मा|में|मे)|मा|में|मे)(?![\p{L}\p{M}])"
+    r"|अ(?:ङ्ग्रेजी|ंग्रेजी|ङ्रेजी)(?:\s*भाषा)?\s*(?:मा|में|मे)(?![\p{L}\p{M}])"
+)
+# A name of a language asks for it as in "in Nepali", "a Nepali poem", नेपालीमा; not as in "in the Nepali parliament".
+ASKED_IN = (
+    r"(?i)\b(?:in|into|to|using|from)\s+(?:\w+\s+)?{name}\b(?=\s*(?:$|[^\p{{L}}\s]|\n|(?:and|or|about|for|with|using|to|"
+    r"from|how|what|that|the|a|an|as|only|please|language|script|words?|letters|characters)\b))"
+    r"|\b{name}\s+(?:poem|song|story|essay|sentence|paragraph|word|phrase|proverb|version|equivalent|term)\b"
+    r"|{name}(?:\s*भाषा)?\s*(?:मा|में|मे)(?![\p{{L}}\p{{M}}])"
+)
 
 
 @dataclass(slots=True)
@@ -60,31 +74,42 @@ class RawInstruction:
         return [self.output, *self.turns[1::2]]
 
 
-def read_instructions(item: InstructionInput) -> Iterator[RawInstruction]:
+def instruction_files(item: InstructionInput) -> Files:
+    """Return the files of an input; raise UserError where there is none."""
+    return Files(input_paths(item.path))
+
+
+def read_instructions(item: InstructionInput, files: Files | None = None) -> Iterator[RawInstruction]:
     """Yield the rows of an input after `skip`, at most `limit`; raise UserError for a missing file or column."""
     stop = None if item.limit is None else item.skip + item.limit
-    yield from islice(_rows(item), item.skip, stop)
+    yield from islice(_rows(item, files or instruction_files(item)), item.skip, stop)
 
 
-def _rows(item: InstructionInput) -> Iterator[RawInstruction]:
+def _rows(item: InstructionInput, files: Files) -> Iterator[RawInstruction]:
     number = 0
-    for path in input_paths(item.path):
-        file_format = format_of(path)
-        shape, column = _shape_of(item, path, file_format)
-        if shape == "sharegpt":
-            columns: tuple[str, ...] = (column,)
-            optional: tuple[str, ...] = ("language", item.system_column)
-        else:
-            columns = (item.instruction_column, item.output_column)
-            optional = (item.input_column, "language", item.system_column)
-        for row in read_table(path, file_format, columns, optional):
-            if row.rule:
-                yield RawInstruction(number, "", "", row.raw, "", row.rule, row.detail)
-            elif shape == "sharegpt":
-                yield _conversation(number, row, column, item)
-            else:
-                yield _alpaca(number, row, item)
+    for path in files.paths:
+        for row in files.rows_of(path, _file_rows(item, path)):
+            row.number = number
+            yield row
             number += 1
+
+
+def _file_rows(item: InstructionInput, path: Path) -> Iterator[RawInstruction]:
+    file_format = format_of(path)
+    shape, column = _shape_of(item, path, file_format)
+    if shape == "sharegpt":
+        columns: tuple[str, ...] = (column,)
+        optional: tuple[str, ...] = (item.language_column, item.system_column)
+    else:
+        columns = (item.instruction_column, item.output_column)
+        optional = (item.input_column, item.language_column, item.system_column)
+    for row in read_table(path, file_format, columns, optional):
+        if row.rule:
+            yield RawInstruction(0, "", "", row.raw, "", row.rule, row.detail)
+        elif shape == "sharegpt":
+            yield _conversation(0, row, column, item)
+        else:
+            yield _alpaca(0, row, item)
 
 
 def _shape_of(item: InstructionInput, path: Path, file_format: str) -> tuple[str, str]:
@@ -110,15 +135,20 @@ def _alpaca(number: int, row: RawRow, item: InstructionInput) -> RawInstruction:
         values[item.instruction_column],
         values.get(item.input_column, ""),
         values.get(item.output_column, ""),
-        values.get("language", "") or item.language or "",
+        _language_of(row, item),
         system=values.get(item.system_column, ""),
     )
+
+
+def _language_of(row: RawRow, item: InstructionInput) -> str:
+    said = row.values.get(item.language_column, "") if item.language_column else ""
+    return said or item.language or ""
 
 
 def _conversation(number: int, row: RawRow, column: str, item: InstructionInput) -> RawInstruction:
     """Read a conversation: who spoke twice spoke once, an answer to nothing and a question without one are left out."""
     text = row.values[column]
-    language = row.values.get("language", "") or item.language or ""
+    language = _language_of(row, item)
     try:
         said = [_message(message) for message in json.loads(text)]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -128,7 +158,8 @@ def _conversation(number: int, row: RawRow, column: str, item: InstructionInput)
     if unknown:
         detail = f"{column}: nobody knows who '{unknown[0]}' is; known: {', '.join(ROLES)}"
         return RawInstruction(number, "", "", text, "", "bad_conversation", detail)
-    spoken = [(ROLES[who], words.strip()) for who, words in said if words.strip()]
+    # blanks before a turn may be the indentation of its code
+    spoken = [(ROLES[who], words.strip("\r\n").rstrip()) for who, words in said if words.strip()]
     told = [row.values.get(item.system_column, ""), *(words for who, words in spoken if who == "system")]
     turns: list[tuple[str, str]] = []
     for who, words in spoken:
@@ -156,12 +187,6 @@ def _message(message: dict[str, Any]) -> tuple[str, str]:
     return str(who).casefold(), said if isinstance(said, str) else "" if said is None else json.dumps(said)
 
 
-def expected_instructions(item: InstructionInput) -> int:
-    """Return about how many rows an input will give, for the progress bar."""
-    total = sum(count_rows(path, format_of(path)) for path in input_paths(item.path)) - item.skip
-    return max(0, total if item.limit is None else min(total, item.limit))
-
-
 def judge_instruction(
     row: RawInstruction, languages: dict[str, Language], check_answers: bool = False
 ) -> tuple[str, str] | None:
@@ -187,34 +212,61 @@ def judge_instruction(
 
 
 def _judge_answers(row: RawInstruction, language: Language) -> tuple[str, str] | None:
-    """Drop a row whose answer is in another language than the row's, unless its question asks for another one."""
+    """Drop a row whose question or answer is in another language than the row's, unless it asks for another one."""
     asked = [" ".join((row.system, row.instruction, row.input)), *row.turns[::2]]
-    for question, answer in zip(asked, row.answers, strict=True):
-        words = prose(answer)
-        if len(LETTER.findall(words)) < LETTERS or asks_for_another(question, language):
+    for place, (question, answer) in enumerate(zip(asked, row.answers, strict=True)):
+        if asks_for_another(question, language):
             continue
-        share = in_script(words, language)
-        if share < ANSWER_SHARE:
-            detail = (
-                f"{share:.2f} of the answer's letters are {language.script}; {language.code} was asked for"
-            )
-            return "answer_language", detail
-        verdict = identify(words, language)
-        if verdict.language != language.code:
-            return "answer_language", f"the answer {verdict.detail}"
+        # an input in another language than its instruction is what the instruction is about, or the other way round
+        questions = [question] if place else [row.instruction, f"{row.instruction} {row.input}"]
+        wrong = [_other_language(prose(text), language) for text in questions]
+        if all(wrong):
+            return "question_language", f"the question {wrong[0]}"
+        answered = _other_language(prose(answer), language)
+        if answered:
+            return "answer_language", f"the answer {answered}"
     return None
 
 
+def _other_language(words: str, language: Language) -> str:
+    """Say in which other language words are; "" where they are in this one, or too few to tell."""
+    if len(LETTER.findall(words)) < LETTERS:
+        return ""
+    share = in_script(words, language)
+    if share < ANSWER_SHARE:
+        return f"has {share:.2f} of its letters in {language.script}; {language.code} was asked for"
+    verdict = identify(words, language)
+    return "" if verdict.language == language.code else verdict.detail
+
+
 def asks_for_another(question: str, language: Language) -> bool:
-    """Whether a question speaks of translating or names a language other than its own."""
-    if ASKS.search(question):
-        return True
-    return any(name in question.casefold() for name in _other_names(language.code))
+    """Whether a question speaks of translating or asks for a language other than its own."""
+    return ASKS.search(question) is not None or _asks_by_name(language.code).search(question) is not None
 
 
-def _other_names(code: str) -> list[str]:
+@cache
+def _asks_by_name(code: str) -> "regex.Pattern[str]":
+    """Return what finds a question that asks for a language other than `code` by its name."""
     others = [load(other) for other in available() if other != code]
-    return [name.casefold() for other in others for name in (other.name, other.native_name)]
+    names = sorted({regex.escape(name) for other in others for name in (other.name, other.native_name)})
+    return regex.compile(ASKED_IN.format(name=f"(?:{'|'.join(names)})"))
+
+
+def run_code(said: str, languages: Mapping[str, Language]) -> str:
+    """Return the code of the run's language that a row means by its own name for it: en, eng, en-US, English.
+
+    A language that the run does not have is returned as it is.
+    """
+    plain = said.strip().casefold().replace("-", "_")
+    head, *rest = plain.split("_")
+    for code, language in languages.items():
+        if plain in (code.casefold(), language.name.casefold(), language.native_name.casefold()):
+            return code
+        script = code.partition("_")[2].casefold()
+        region = [part for part in rest if part != script]  # another script is another language
+        if head in (language.iso639_1, language.iso639_3) and all(len(part) < 4 for part in region):
+            return code
+    return said.strip()
 
 
 def guess_language(row: RawInstruction, target: Language, base: Language) -> str:

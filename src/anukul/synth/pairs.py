@@ -7,41 +7,64 @@ from pathlib import Path
 
 from anukul.config import PairInput
 from anukul.errors import UserError
-from anukul.text.files import RawRow, count_rows, format_of, input_paths, read_lines, read_table
+from anukul.licenses import both, is_unknown, of_model
+from anukul.synth.sources import Files
+from anukul.text.files import RawRow, format_of, input_paths, read_lines, read_table
 
 
 @dataclass(slots=True)
 class RawPair:
     """One pair as read, or the rule that drops it unread."""
 
-    number: int  # 0-based row of the input, skipped ones counted
+    number: int  # 0-based, over all files of the input, skipped ones counted
     source: str
     target: str
     rule: str = ""
     detail: str = ""
 
 
-def read_pairs(pair_input: PairInput) -> Iterator[RawPair]:
+@dataclass(frozen=True, slots=True)
+class MadeBy:
+    """What the rows of an input bear of the machine that made their base side; empty where people wrote it."""
+
+    translator: str
+    license: str  # of the translator
+    rows: str  # license of the rows: that of the text, and the translator's where it is known
+
+
+def made_by(item: PairInput) -> MadeBy:
+    """Return who made the base side of an input, `unknown` where nobody has said so."""
+    if item.origin == "organic":
+        return MadeBy("", "", item.license)
+    known = of_model(item.translator, item.translator_license)
+    rows = item.license if is_unknown(known) else both(item.license, known)
+    return MadeBy(item.translator or "unknown", known, rows)
+
+
+def pair_files(pair_input: PairInput) -> Files:
+    """Return the files of an input; raise UserError where there is none."""
+    if pair_input.target is None:
+        return Files(input_paths(pair_input.source))
+    return Files([_one(path) for path in (pair_input.source, pair_input.target)], together=True)
+
+
+def read_pairs(pair_input: PairInput, files: Files | None = None) -> Iterator[RawPair]:
     """Yield the pairs of an input after `skip`, at most `limit`.
 
     Raises UserError for a missing file or column, and for two files that differ in lines, naming both counts.
     """
+    files = files or pair_files(pair_input)
     stop = None if pair_input.limit is None else pair_input.skip + pair_input.limit
-    rows = _aligned(pair_input) if pair_input.target is not None else _columns(pair_input)
+    rows = _aligned(pair_input, files) if files.together else _columns(pair_input, files)
     yield from islice(rows, pair_input.skip, stop)
 
 
-def expected_pairs(pair_input: PairInput) -> int:
-    """Return about how many pairs an input will give, for the progress bar."""
-    total = -pair_input.skip
-    for path in input_paths(pair_input.source):
-        total += count_rows(path, format_of(path))
-    return max(0, total if pair_input.limit is None else min(total, pair_input.limit))
+def _aligned(pair_input: PairInput, files: Files) -> Iterator[RawPair]:
+    return files.rows_of(files.paths[0], _lines(pair_input, *files.paths))
 
 
-def _aligned(pair_input: PairInput) -> Iterator[RawPair]:
-    source_path, target_path = (_one(path) for path in (pair_input.source, pair_input.target or ""))
-    counts = [_count_lines(path) for path in (source_path, target_path)]
+def _lines(pair_input: PairInput, source_path: Path, target_path: Path) -> Iterator[RawPair]:
+    counts = [sum(1 for _ in read_lines(path)) for path in (source_path, target_path)]
     if counts[0] != counts[1]:
         raise UserError(
             f"{pair_input.source} has {counts[0]:,} lines and {pair_input.target} has {counts[1]:,}: line-aligned "
@@ -61,22 +84,23 @@ def _one(path: str) -> Path:
     return paths[0]
 
 
-def _count_lines(path: Path) -> int:
-    with path.open("rb") as file:
-        return sum(1 for _ in file)
-
-
-def _columns(pair_input: PairInput) -> Iterator[RawPair]:
-    columns = (pair_input.source_column, pair_input.target_column)
+def _columns(pair_input: PairInput, files: Files) -> Iterator[RawPair]:
     number = 0
-    for path in input_paths(pair_input.source):
-        file_format = format_of(path)
-        if file_format == "txt":
-            raise UserError(
-                f"{path}: a text file holds one side only; give `target` as a second file, "
-                "or a .jsonl, .csv or .parquet file with two columns"
-            )
-        for row in read_table(path, file_format, columns):
-            sides = (row.raw, "") if row.rule else (row.values[columns[0]], row.values[columns[1]])
-            yield RawPair(number, *sides, row.rule, row.detail)
+    for path in files.paths:
+        for pair in files.rows_of(path, _table(pair_input, path)):
+            pair.number = number
+            yield pair
             number += 1
+
+
+def _table(pair_input: PairInput, path: Path) -> Iterator[RawPair]:
+    columns = (pair_input.source_column, pair_input.target_column)
+    file_format = format_of(path)
+    if file_format == "txt":
+        raise UserError(
+            f"{path}: a text file holds one side only; give `target` as a second file, "
+            "or a .jsonl, .csv or .parquet file with two columns"
+        )
+    for row in read_table(path, file_format, columns):
+        sides = (row.raw, "") if row.rule else (row.values[columns[0]], row.values[columns[1]])
+        yield RawPair(0, *sides, row.rule, row.detail)

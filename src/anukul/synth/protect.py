@@ -1,8 +1,9 @@
 """Keep what no translator may touch: code, URLs, placeholders and tags are masked, then put back and counted.
 
-Blocks of code are cut out, so that the translator never sees them; what stands inside a sentence becomes a mask that
-it can carry along. A mask that does not come back exactly once means that something was lost, and the row is dropped.
-Numbers are left to the translator, which writes them as words around them ask, and are checked afterwards.
+Blocks of code, and the marks that give Markdown its structure, are cut out, so that the translator never sees them;
+what stands inside a sentence becomes a mask that it can carry along. A mask that does not come back exactly once means
+that something was lost, and the row is dropped. Numbers are left to the translator, which writes them as words around
+them ask, and are checked afterwards.
 """
 
 from collections import Counter
@@ -10,25 +11,21 @@ from dataclasses import dataclass
 
 import regex
 
-from anukul.text.keys import fold_digits, numbers
-from anukul.text.words import LETTER
-
-# fenced, with or without a language; an open fence runs to the end
-FENCED = regex.compile(r"(?:```|~~~)[\s\S]*?(?:```|~~~|\Z)")
-INLINE = regex.compile(
-    r"`[^`\n]+`"  # code
-    r"|\$\$[^$]+\$\$|\\\([^\n]*?\\\)|\\\[[\s\S]*?\\\]"  # formulas
-    r"|(?:https?|ftp)://[^\s<>\"'`।]*[^\s<>\"'`।.,;:!?)\]}]|www\.[^\s<>\"'`।]*[^\s<>\"'`।.,;:!?)\]}]"
-    r"|[\w.+-]+@[\w-]+(?:\.[A-Za-z][\w-]*)+"  # addresses
-    r"|\{\{[^{}\n]*\}\}|\$\{[^{}\n]*\}|\{[A-Za-z_][\w.]*\}|\{\}|\{\d+\}"  # {{name}} ${name} {name} {}
-    r"|%\([A-Za-z_]\w*\)[sdif]|%[sdifg](?![\p{L}\p{M}])"  # %(name)s %s
-    r"|\[[A-Z][A-Z0-9_ ]*\]"  # [NAME]
-    r"|</?[A-Za-z][\w-]*(?:\s[^<>\n]*)?/?>"  # tags
-    r"|\$[A-Za-z_]\w*"  # $name
-    r"|\b[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*\(\)"  # call()
-    r"|\b[A-Za-z]\w*_\w+\b"  # snake_case
+from anukul.synth.markup import (
+    ADDRESS,
+    EMPHASIS,
+    FENCED,
+    INLINE,
+    RULED,
+    has_words,
+    line_pieces,
+    prose,
+    segments,
 )
+from anukul.text.keys import fold_digits, numbers
+
 MASK = "ZX{}Z"  # letters and a number: subword vocabularies know them, and no script folds them
+BREAK = regex.compile(rf"(?P<kept>{INLINE.pattern})|\n")
 MASKED = regex.compile(r"(?i)Z\s*X\s*(\p{Nd}+)\s*Z")
 
 
@@ -36,14 +33,9 @@ MASKED = regex.compile(r"(?i)Z\s*X\s*(\p{Nd}+)\s*Z")
 class Protected:
     """A text made ready: what the translator is given in turn, and what stands before, between and after it."""
 
-    parts: tuple[str, ...]  # to be translated; empty where nothing but code stands
-    kept: tuple[str, ...]  # one more than `parts`: blocks of code with the blanks around them
+    parts: tuple[str, ...]  # to be translated, each of one line; empty where nothing but code stands
+    kept: tuple[str, ...]  # one more than `parts`: code, marks and blanks
     masks: tuple[str, ...]  # what mask 0, 1 … stands for, over all parts
-
-
-def prose(text: str) -> str:
-    """Return a text without what is protected: what a reader reads as language."""
-    return INLINE.sub(" ", FENCED.sub("\n", text))
 
 
 def protect(text: str) -> Protected:
@@ -57,22 +49,39 @@ def protect(text: str) -> Protected:
         return MASK.format(len(masks) - 1)
 
     def take(piece: str) -> None:
-        bare = piece.strip()
-        if not LETTER.search(prose(bare)):  # nothing but code, numbers and signs
+        if not has_words(piece):  # nothing but code, numbers and signs
             kept[-1] += piece
             return
+        bare = piece.strip()
         start = piece.index(bare)
         kept[-1] += piece[:start]
         parts.append(INLINE.sub(masked, bare))
         kept.append(piece[start + len(bare) :])
 
-    end = 0
-    for block in FENCED.finditer(text):
-        take(text[end : block.start()])
-        kept[-1] += block.group()
-        end = block.end()
-    take(text[end:])
+    ruled = RULED.search(text) is not None
+    for code, block in segments(text):
+        if code:
+            kept[-1] += block
+            continue
+        for place, line in enumerate(_lines(block)):
+            kept[-1] += "\n" if place else ""
+            for translates, piece in line_pieces(line, ruled):
+                if translates:
+                    take(piece)
+                else:
+                    kept[-1] += piece
     return Protected(tuple(parts), tuple(kept), tuple(masks))
+
+
+def _lines(text: str) -> list[str]:
+    """Return the lines of a text; what is protected over several lines stays in one."""
+    lines: list[str] = []
+    start = 0
+    for found in BREAK.finditer(text):
+        if found.group("kept") is None:
+            lines.append(text[start : found.start()])
+            start = found.end()
+    return [*lines, text[start:]]
 
 
 def restore(protected: Protected, translated: list[str]) -> tuple[str, str]:
@@ -98,23 +107,39 @@ def restore(protected: Protected, translated: list[str]) -> tuple[str, str]:
     return text, "; ".join(f"{what} {', '.join(names)}"[:200] for what, names in told if names)
 
 
+def missing(before: str, after: str) -> tuple[str, str] | None:
+    """Return (rule, detail) where code or what is protected in a text does not stand in another as it was.
+
+    Addresses may be masked.
+    """
+    pieces: Counter[str] = Counter()
+    for code, piece in segments(before):
+        inside = (match.group() for match in INLINE.finditer(piece))
+        pieces.update([piece] if code else [one for one in inside if not ADDRESS.fullmatch(one)])
+    lost = [piece for piece, count in pieces.items() if after.count(piece) < count]
+    return ("protected_changed", f"lost {', '.join(lost)}"[:300]) if lost else None
+
+
 def changed(before: str, after: str) -> tuple[str, str] | None:
     """Return (rule, detail) where a translation does not hold what its source holds; None where it does.
 
-    Code, URLs, placeholders and tags must be there as they were; numbers in any digits, and in any order.
+    Code, URLs, placeholders and tags must be there as they were, and no others; marks of Markdown as often; numbers in
+    any digits, and in any order.
     """
     for pattern in (FENCED, INLINE):
-        ours, theirs = Counter(pattern.findall(before)), Counter(pattern.findall(after))
-        if ours != theirs:
-            missing, more = list((ours - theirs).elements()), list((theirs - ours).elements())
-            told = [
-                f"{word} {', '.join(found)}" for word, found in (("lost", missing), ("new", more)) if found
-            ]
-            return "protected_changed", "; ".join(told)[:300]
-    left, right = Counter(numbers(prose(before))), Counter(numbers(prose(after)))
-    if left != right:
-        return (
-            "numbers_changed",
-            f"{' '.join(left.elements()) or 'none'} against {' '.join(right.elements()) or 'none'}",
+        ours, theirs = (
+            Counter(match.group() for match in pattern.finditer(text)) for text in (before, after)
         )
+        if ours != theirs:
+            gone, more = list((ours - theirs).elements()), list((theirs - ours).elements())
+            told = [f"{word} {', '.join(found)}" for word, found in (("lost", gone), ("new", more)) if found]
+            return "protected_changed", "; ".join(told)[:300]
+    lost = missing(before, after)
+    if lost:
+        return lost
+    for rule, count in (("markdown_changed", EMPHASIS.findall), ("numbers_changed", numbers)):
+        left, right = Counter(count(prose(before))), Counter(count(prose(after)))
+        if left != right:
+            told = [" ".join(found.elements()) or "none" for found in (left, right)]
+            return rule, f"{told[0]} against {told[1]}"[:300]
     return None

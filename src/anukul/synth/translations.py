@@ -4,6 +4,7 @@ What a shard's worker does depends on its texts and the settings alone; what dep
 duplicates, is done in order by the one process that writes. So the rows are the same wherever the workers run.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -15,20 +16,19 @@ from anukul.config import RunConfig, SynthSettings, TranslateSettings
 from anukul.contamination import Tally
 from anukul.errors import UserError
 from anukul.languages import load
-from anukul.licenses import of_model
+from anukul.licenses import both, of_model
 from anukul.progress import Bar, bar
 from anukul.records import Document, Dropped, Pair, schema_of
 from anukul.synth.costly import Costly, Weighed
 from anukul.synth.filters import judge_pair
-from anukul.synth.instruct import both
 from anukul.synth.samples import shown
-from anukul.synth.state import EMPTY, Reason, Synth, count
-from anukul.synth.translate import Told, Translation, Translator, make_translator, name_of, nobody
-from anukul.tables import add_up, chunks, iter_rows
+from anukul.synth.seen import Seen, id_key
+from anukul.synth.state import EMPTY, Reason, Synth, count, teller, within_budget
+from anukul.synth.translate import Told, Translation, Translator, Use, make_translator, name_of, nobody
+from anukul.tables import chunks, iter_rows
 from anukul.text.normalize import normalize
 
 MADE = {**EMPTY, "tokens": 0, "input_tokens": 0}
-MAY_FAIL = 10  # documents, however few there are: so many bad rows are bad luck
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,29 +39,33 @@ class Outcome:
     translation: Translation
     reason: Reason | None
     weighed: Weighed
+    rules: tuple[str, ...]  # of normalisation that changed the translation
 
 
 class ShardWorker:
     """Translates and judges the texts of a shard; made where it works, with a model of its own."""
 
-    def __init__(self, config: RunConfig, told: Told = nobody) -> None:
+    def __init__(self, config: RunConfig, parts: Path, told: Told = nobody) -> None:
         if config.synth is None or config.synth.translate is None:
             raise ValueError("nothing to translate")
         self.config = config
         self.settings: SynthSettings = config.synth
         self.asked: TranslateSettings = config.synth.translate
+        self.parts = parts  # of the step
         self.told = told
         self.target, self.base = load(config.language), load(config.base_language)
-        self.costly = Costly(self.settings, self.base, self.target, config.seed)
+        self.costly = Costly(self.settings, self.base, self.target, config.seed, parts)
         self._translator: Translator | None = None
 
     def __call__(self, texts: list[str]) -> list[Outcome]:
         """Return what becomes of each text."""
         if self._translator is None:
-            seed = self.config.seed
-            self._translator = make_translator(self.asked, self.target, self.base, seed, self.told)
+            ways = (self.target, self.base, self.config.seed)
+            use = Use.of("synth.translate", self.parts)
+            self._translator = make_translator(self.asked, *ways, self.told, use)
         done = self._translator.translate(texts)
-        sources = [normalize(one.text, self.base)[0] for one in done]
+        normalized = [normalize(one.text, self.base) for one in done]
+        sources = [source for source, _ in normalized]
         reasons: list[Reason | None] = [
             (one.rule or "not_ended", one.detail)
             if not one.ended
@@ -73,8 +77,8 @@ class ShardWorker:
         for place, one in zip(left, self.costly.weigh([(sources[i], texts[i]) for i in left]), strict=True):
             weighed[place] = one
         return [
-            Outcome(source, one, reason or weight.reason, weight)
-            for source, one, reason, weight in zip(sources, done, reasons, weighed, strict=True)
+            Outcome(source, one, reason or weight.reason, weight, tuple(rules))
+            for (source, rules), one, reason, weight in zip(normalized, done, reasons, weighed, strict=True)
         ]
 
 
@@ -83,7 +87,7 @@ class RowGroupWorker:
 
     def __init__(self, given: tuple[RunConfig, str]) -> None:
         config, self.path = given
-        self.inner = ShardWorker(config)
+        self.inner = ShardWorker(config, Path(self.path).parent)
 
     def __call__(self, item: int) -> list[Outcome]:
         """Return what becomes of each document of a row group."""
@@ -103,57 +107,60 @@ def translate_documents(synth: Synth, settings: TranslateSettings) -> list[dict[
             f"{synth.documents_path}: not there; `synth.translate` translates the corpus: add `corpus`"
         )
     # What has no pair is decided before the first translation, so that a resumed run cuts the same shards.
-    paired = frozenset(synth.paired)
+    paired = synth.paired.copy()
     waiting = sum(1 for _ in _unpaired(synth, settings, paired))
+    translator = name_of(settings)
     stats: list[dict[str, Any]] = []
+    dropped: Counter[str] = Counter()
     with bar("translate", waiting, "documents") as progress:
         for name, chunk, outcomes in _results(synth, settings, paired, progress):
             if outcomes is None:
                 synth.recall("translations", name)
+                progress.skip(len(chunk))
             else:
-                _write(synth, settings, chunk, outcomes, name)
+                _write(synth, settings, chunk, outcomes, name, translator)
+                progress.advance(len(chunk))
             stats.append(synth.shards["translations"].stats(name))
-            _within_budget(settings, add_up(stats, MADE)["dropped"], waiting)
-            progress.advance(len(chunk))
+            dropped.update(stats[-1]["dropped"])
+            within_budget("synth.translate", settings, dropped, waiting)
     return stats
 
 
-def _unpaired(synth: Synth, settings: TranslateSettings, paired: frozenset[str]) -> Iterator[Document]:
+def _unpaired(synth: Synth, settings: TranslateSettings, paired: Seen) -> Iterator[Document]:
     documents = iter_rows(synth.documents_path, Document)
-    return islice((document for document in documents if document.id not in paired), settings.limit)
+    return islice((document for document in documents if id_key(document.id) not in paired), settings.limit)
 
 
 Done = tuple[str, list[Document], list[Outcome] | None]
 
 
-def _results(
-    synth: Synth, settings: TranslateSettings, paired: frozenset[str], progress: Bar
-) -> Iterator[Done]:
+def _results(synth: Synth, settings: TranslateSettings, paired: Seen, progress: Bar) -> Iterator[Done]:
     """Yield every shard in order with what its worker made of it, None for one that stands already."""
     shards = synth.shards["translations"]
 
     def cut() -> Iterator[tuple[str, list[Document]]]:
-        for place, chunk in enumerate(chunks(_unpaired(synth, settings, paired), settings.shard_rows)):
+        for place, chunk in enumerate(chunks(_unpaired(synth, settings, paired), settings.rows_per_shard)):
             yield f"{place:06d}", chunk
 
     made: Iterator[list[Outcome]]
     if synth.settings.engine == "ray":
-        path = shards.folder.parent / "waiting.parquet"
+        path = synth.parts / "waiting.parquet"
         missing = [name for name, _ in cut() if not shards.has(name)]
         if missing:
             _write_waiting(path, (chunk for name, chunk in cut() if name in set(missing)))
-        worker = (synth.config, str(path))
+        worker = (_any_devices(synth.config), str(path))
         made = cluster.mapped(
             RowGroupWorker,
             worker,
             len(missing),
             synth.settings.workers,
             synth.settings.ray_address,
-            _gpus(settings),
+            _gpus(synth.settings),
         )
     else:
         made = _local(
-            ShardWorker(synth.config, _teller(progress)), (c for n, c in cut() if not shards.has(n))
+            ShardWorker(synth.config, synth.parts, teller(progress)),
+            (c for n, c in cut() if not shards.has(n)),
         )
     for name, chunk in cut():
         yield name, chunk, None if shards.has(name) else next(made)
@@ -164,21 +171,33 @@ def _local(worker: ShardWorker, missing: Iterator[list[Document]]) -> Iterator[l
         yield worker([document.text for document in chunk])
 
 
-def _gpus(settings: TranslateSettings) -> int:
-    """Return how many GPUs a worker of Ray is given: those that `devices` names."""
-    return len(settings.devices or ())
+def _gpus(settings: SynthSettings) -> int | None:
+    """Return how many GPUs a worker of Ray is given: as many as `devices` names; None: all that there are, shared out.
+
+    The models of a worker share them.
+    """
+    filters = (settings.forced_score, settings.round_trip)
+    models = [settings.translate, *(one.translator for one in filters if one)]
+    devices = [one.devices for one in models if one and one.engine != "endpoint"]
+    return None if None in devices else max((len(one or ()) for one in devices), default=0)
 
 
-def _teller(progress: Bar) -> Told:
-    """Return what hears of tokens made, and shows how many come in a second."""
-    made = 0
+def _any_devices(config: RunConfig) -> RunConfig:
+    """Return the config for a worker of Ray: it sees the GPUs that are its own, and takes them all.
 
-    def told(tokens: int, pieces: int) -> None:
-        nonlocal made
-        made += tokens
-        progress.advance(0, f"{made:,} tokens, {made / max(progress.seconds, 1e-9):,.0f} tokens/s")
+    Numbers of `devices` are those of a machine, and Ray numbers a worker's GPUs from 0.
+    """
+    assert config.synth is not None
+    settings = config.synth
+    changed: dict[str, Any] = {"translate": settings.translate and _free(settings.translate)}
+    for name in ("forced_score", "round_trip"):
+        asked = getattr(settings, name)
+        changed[name] = asked and asked.model_copy(update={"translator": _free(asked.translator)})
+    return config.model_copy(update={"synth": settings.model_copy(update=changed)})
 
-    return told
+
+def _free(asked: TranslateSettings) -> TranslateSettings:
+    return asked.model_copy(update={"devices": None}) if asked.devices else asked
 
 
 def _write_waiting(path: Path, groups: Iterator[list[Document]]) -> None:
@@ -195,20 +214,28 @@ def _write_waiting(path: Path, groups: Iterator[list[Document]]) -> None:
 
 
 def _write(
-    synth: Synth, settings: TranslateSettings, chunk: list[Document], outcomes: list[Outcome], name: str
+    synth: Synth,
+    settings: TranslateSettings,
+    chunk: list[Document],
+    outcomes: list[Outcome],
+    name: str,
+    translator: str,
 ) -> None:
     pairs: list[Pair] = []
     dropped: list[Dropped] = []
     license_name = of_model(settings.model, settings.license)
-    translator = name_of(settings)
     tally = Tally()
-    # the documents themselves were looked at by the corpus step
-    made = [
-        (document.id, document.source, (one.source,)) for document, one in zip(chunk, outcomes, strict=True)
+    # the documents themselves were looked at by the corpus step; what falls for another reason touches no item
+    left = [place for place, outcome in enumerate(outcomes) if outcome.reason is None]
+    asked = [
+        (chunk[place].id, chunk[place].source, (("translations.source", outcomes[place].source),))
+        for place in left
     ]
-    holding = synth.contaminated(tally, made)
-    for document, outcome, held in zip(chunk, outcomes, holding, strict=True):
-        reason = outcome.reason or held or synth.repeated(outcome.source, document.text, "synthetic")
+    holding = dict(zip(left, synth.contaminated(tally, asked), strict=True))
+    for place, (document, outcome) in enumerate(zip(chunk, outcomes, strict=True)):
+        reason = (
+            outcome.reason or holding[place] or synth.repeated(outcome.source, document.text, "synthetic")
+        )
         if reason:
             text = shown(outcome.source, document.text)
             dropped.append(Dropped(document.id, document.source, *reason, text))
@@ -227,6 +254,7 @@ def _write(
             translator_license=license_name,
             score=outcome.weighed.score,
             round_trip=outcome.weighed.round_trip,
+            rules=sorted({*outcome.rules, *document.rules}),
         )
         synth.take(pair)
         pairs.append(pair)
@@ -234,12 +262,3 @@ def _write(
     stats["tokens"] = sum(one.translation.tokens for one in outcomes)
     stats["input_tokens"] = sum(one.translation.input_tokens for one in outcomes)
     synth.shards["translations"].write(name, {"pairs": pairs, "dropped": dropped}, stats)
-
-
-def _within_budget(settings: TranslateSettings, dropped: dict[str, int], waiting: int) -> None:
-    failed = dropped.get("translation_failed", 0)
-    if failed > max(MAY_FAIL, settings.max_failed * waiting):
-        raise UserError(
-            f"synth.translate: {failed:,} translations failed, more than synth.translate.max_failed "
-            f"({settings.max_failed:g} of {waiting:,}) allows; the reasons are in synth/parts/translations"
-        )

@@ -9,7 +9,7 @@ from anukul.errors import UserError
 from anukul.languages import Language
 from anukul.licenses import of_model
 from anukul.rundir import digest, hash_path
-from anukul.synth.translate.base import Told, Translation, Translator
+from anukul.synth.translate.base import Told, Translation, Translator, Use
 from anukul.synth.translate.ctranslate import CTranslate2Translator
 from anukul.synth.translate.endpoint import EndpointTranslator
 from anukul.synth.translate.seq2seq import Seq2SeqTranslator
@@ -19,6 +19,7 @@ __all__ = [
     "Told",
     "Translation",
     "Translator",
+    "Use",
     "describe",
     "make_translator",
     "name_of",
@@ -30,7 +31,6 @@ Make = Callable[[TranslateSettings, Language, Language, str, int, Told], Transla
 ENGINES: dict[str, Make] = {
     "ctranslate2": CTranslate2Translator,
     "transformers": Seq2SeqTranslator,
-    "endpoint": EndpointTranslator,
 }
 # of the settings, what decides what is written; the rest is where and how fast
 DECIDES = ("engine", "family", "source_prefix", "target_prefix", "source_suffix", "beam_size", "sampling")
@@ -41,14 +41,24 @@ def nobody(tokens: int, pieces: int) -> None:
 
 
 def make_translator(
-    settings: TranslateSettings, source: Language, target: Language, seed: int, told: Told = nobody
+    settings: TranslateSettings,
+    source: Language,
+    target: Language,
+    seed: int,
+    told: Told = nobody,
+    use: Use | None = None,
 ) -> Translator:
     """Load what translates from `source` to `target`; raise UserError where it cannot be."""
+    if settings.endpoint is not None:
+        return EndpointTranslator(settings, source, target, name_of(settings), told, use or Use())
     return ENGINES[settings.engine](settings, source, target, name_of(settings), seed, told)
 
 
 def model_hash(settings: TranslateSettings) -> str:
-    """Return the sha256 that stands for the model: of its folder, or of its name where an endpoint holds it."""
+    """Return the digest that stands for the model: of its folder, or of its name where an endpoint holds it.
+
+    Of large weights it knows the size and a sample, see `rundir.hash_file`: it tells models apart, and proves nothing.
+    """
     if settings.endpoint is not None:
         return digest([settings.endpoint.base_url, settings.model, settings.endpoint.prompt])
     folder = resolve(settings.model)
@@ -77,7 +87,7 @@ def describe(settings: TranslateSettings, seed: int) -> dict[str, Any]:
     return {
         "id": name_of(settings),
         "model": settings.model,
-        "sha256": model_hash(settings),
+        "fingerprint": model_hash(settings),
         "license": of_model(settings.model, settings.license),
         **{key: held[key] for key in DECIDES},
         **more,

@@ -5,7 +5,8 @@ token is asked for and looked for, and inputs are cut at sentences, never by the
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol
 
 import regex
@@ -16,6 +17,7 @@ from anukul.text.sentences import split_sentences
 
 # What stands before the text of a list item: it is taken off, and put back as it was with the digits of the other side.
 LIST_MARK = regex.compile(r"\s*(?:(?:[-*+•●○◦▪▫■□‣–—·]|\(?\p{Nd}{1,3}[.)])(?:\s+|$))?")
+SAYS = regex.compile(r"[\p{L}\p{N}]")  # what a translation cannot leave out altogether
 FAULTS = (RuntimeError, ValueError)  # of one text that an engine cannot take
 
 
@@ -26,7 +28,9 @@ class Translation:
     text: str
     ended: bool
     tokens: int  # generated, the end token counted
-    rule: str = ""  # why it is dropped: not_ended | sentence_too_long | translation_failed
+    rule: str = (
+        ""  # why it is dropped: not_ended | empty_translation | sentence_too_long | translation_failed
+    )
     detail: str = ""
     input_tokens: int = 0
 
@@ -42,6 +46,19 @@ class Translator(Protocol):
 
 
 Told = Callable[[int, int], None]  # hears of tokens made and pieces done
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a translator is for."""
+
+    where: str = "synth.translate"  # the key of run.yaml that asks for it
+    paid: Path | None = None  # the folder in which is written down what it pays
+
+    @classmethod
+    def of(cls, where: str, parts: Path | None) -> "Use":
+        """Return the use of the key `where`, with a folder of its own below the step's parts."""
+        return cls(where, parts / "paid" / where if parts else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +97,8 @@ def translate_texts(
     """Translate texts line by line, in pieces of at most `limit` by `size`; line breaks and list marks are kept.
 
     Pieces of several sentences take half the limit, which leaves room for a translation twice as long as its source.
-    A sentence beyond the limit is not sent: its text comes back as not ended.
+    A sentence beyond the limit is not sent: its text comes back as not ended. So does one of which a piece with letters
+    or digits is translated into nothing.
     """
     pieces: list[str] = []
     plans: list[list[Line]] = []
@@ -96,8 +114,17 @@ def translate_texts(
                     pieces.append(piece)
             plan.append(Line(_in_digits(mark, target), tuple(numbers)))
         plans.append(plan)
-    done = work(pieces) if pieces else []
+    made = work(pieces) if pieces else []
+    done = [_not_empty(piece, one) for piece, one in zip(pieces, made, strict=True)]
     return [_join(plan, done, limit) for plan in plans]
+
+
+def _not_empty(piece: str, made: Translation) -> Translation:
+    """Return a translation as it is; one that says nothing, where its piece says something, as not ended."""
+    if not made.ended or made.text.strip() or not SAYS.search(piece):
+        return made
+    detail = f"nothing came back for {' '.join(piece.split())[:80]!r}"
+    return replace(made, ended=False, rule="empty_translation", detail=detail)
 
 
 def _in_digits(mark: str, language: Language) -> str:

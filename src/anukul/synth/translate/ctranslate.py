@@ -98,11 +98,8 @@ class CTranslate2Translator:
         """Translate texts; line breaks and list marks are kept, long texts go in pieces of whole sentences."""
         if self.settings.sampling:
             self._reseed(texts)
-        ready = [
-            "\n".join(self.layout.before(line) for line in text.split("\n")) if text else "" for text in texts
-        ]
         limit = self.settings.max_output_tokens
-        return translate_texts(ready, self.source, self.target, self._size, limit, self._pieces)
+        return translate_texts(texts, self.source, self.target, self._size, limit, self._pieces)
 
     def _reseed(self, texts: list[str]) -> None:
         """Begin the engine's random numbers anew, by the run's seed and these texts.
@@ -116,13 +113,17 @@ class CTranslate2Translator:
         self._load()
 
     def _size(self, text: str) -> int:
-        return len(self.source_pieces.encode(text))
+        return len(self.source_pieces.encode(self.layout.before(text)))
 
     def _cut(self, text: str) -> list[str]:
+        """Return the tokens of a piece; the form that the model reads is made here.
+
+        In that form a list mark, or the point of an abbreviation, could no longer be told.
+        """
         layout = self.layout
         return [
             *layout.source_prefix,
-            *self.source_pieces.encode(text, out_type=str),
+            *self.source_pieces.encode(layout.before(text), out_type=str),
             *layout.source_suffix,
         ]
 
@@ -186,8 +187,10 @@ class CTranslate2Translator:
         prefix = list(layout.target_prefix)
         rows: list[tuple[list[str], list[str]]] = []
         for source, target in zip(sources, targets, strict=True):
-            given = self._cut(layout.before(" ".join(source.split())))
-            rows.append((given, [*prefix, *self.target_pieces.encode(_plain(target), out_type=str)]))
+            given = self._cut(_plain(source))
+            rows.append(
+                (given, [*prefix, *self.target_pieces.encode(layout.written(_plain(target)), out_type=str)])
+            )
         found: list[float | None] = [None] * len(rows)
         limit = 2 * self.settings.max_output_tokens
         fitting = [place for place, row in enumerate(rows) if max(map(len, row)) <= limit]

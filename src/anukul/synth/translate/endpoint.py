@@ -4,14 +4,17 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from anukul.config import TranslateSettings
-from anukul.endpoint import Asker, Client, EndpointError, check_client, read_reply
+from anukul.endpoint import Asker, Client, EndpointError, Reply, check_client, read_reply
 from anukul.errors import UserError
 from anukul.languages import Language
-from anukul.synth.translate.base import Told, Translation, not_ended, translate_texts
+from anukul.synth.translate.base import Told, Translation, Use, not_ended, translate_texts
+from anukul.synth.translate.paid import Paid
 
-ASKER = Asker("synth.translate.endpoint", "translate", "The shards so far are kept")
 ROW_FAULTS = {0, 400, 413, 422}  # may be one text's own fault: no usable answer, refused as it is, too large
 IN_A_ROW = 8  # requests without an answer after each other: it is the endpoint and not the texts
+# What servers call the end that the model chose itself: OpenAI's word, and those of others
+WHOLE = {"stop", "stop_sequence", "eos", "eos_token", "end_turn"}
+CUT = {"length", "max_tokens", "model_length"}
 BYTES_PER_TOKEN = 3.0  # a guess that errs to the safe side for scripts that tokenizers cut finely
 
 
@@ -24,8 +27,8 @@ class EndpointTranslator:
         source: Language,
         target: Language,
         name: str,
-        seed: int,
         told: Told,
+        use: Use,
     ) -> None:
         """Make ready to ask; raise UserError where the client or the key is missing."""
         if settings.endpoint is None:
@@ -35,9 +38,10 @@ class EndpointTranslator:
         self.source, self.target = source, target
         self.name = name
         self.told = told
-        check_client(self.endpoint, ASKER)
-        self.client = Client(self.endpoint, ASKER, settings.model, settings.max_output_tokens)
-        self._spent = 0.0  # US dollars, in this process
+        self.asker = Asker(f"{use.where}.endpoint", "translate", "The shards so far are kept")
+        check_client(self.endpoint, self.asker)
+        self.client = Client(self.endpoint, self.asker, settings.model, settings.max_output_tokens)
+        self._paid = Paid(use.paid)
         self._silent = 0
         self._lock = threading.Lock()
 
@@ -57,6 +61,7 @@ class EndpointTranslator:
                 raise
 
     def _ask(self, piece: str) -> Translation:
+        self._within_cost()
         prompt = self.endpoint.prompt.format(source=self.source.name, target=self.target.name, text=piece)
         try:
             body = self.client.ask([{"role": "user", "content": prompt}])
@@ -69,13 +74,13 @@ class EndpointTranslator:
         with self._lock:
             self._silent = 0
         given, made = reply.input_tokens or 0, reply.output_tokens or 0
-        self._pay(given, made)
+        self._pay(prompt, reply)
         self.told(made, 1)
         text = "\n".join(line.strip() for line in reply.text.strip().split("\n") if line.strip())
-        if reply.finish == "length":
+        if reply.finish in CUT:
             return not_ended(text, made, given)
-        if not text or reply.finish == "content_filter":
-            why = "the answer is empty" if not text else "a filter of the endpoint ended it"
+        if not text or reply.finish not in WHOLE:
+            why = _why(reply.finish) if text else "the answer is empty"
             return Translation(text, False, made, "translation_failed", why, given)
         return Translation(" ".join(text.split()), True, made, input_tokens=given)
 
@@ -88,16 +93,35 @@ class EndpointTranslator:
             if self._silent >= IN_A_ROW:
                 raise UserError(f"{error} ({IN_A_ROW} requests in a row failed)") from None
 
-    def _pay(self, given: int, made: int) -> None:
-        price = given * self.endpoint.usd_per_million_input + made * self.endpoint.usd_per_million_output
+    def _pay(self, prompt: str, reply: Reply) -> None:
+        """Write down what an answer cost; its tokens are guessed where the endpoint does not count them."""
+        given = _size(prompt) if reply.input_tokens is None else reply.input_tokens
+        made = _size(reply.text) if reply.output_tokens is None else reply.output_tokens
         with self._lock:
-            self._spent += price / 1e6
-            most = self.endpoint.max_cost_usd
-            if most is not None and self._spent > most:
-                raise UserError(
-                    f"{ASKER.where}.max_cost_usd: {self._spent:.2f} USD are spent, more than the {most:g} allowed. "
-                    f"{ASKER.kept}: raise it and run the command again to go on"
-                )
+            self._paid.add(given, made)
+
+    def _within_cost(self) -> None:
+        """Raise UserError where no more may be spent."""
+        most = self.endpoint.max_cost_usd
+        if most is None:
+            return
+        with self._lock:
+            given, made = self._paid.tokens()
+        prices = self.endpoint.usd_per_million_input, self.endpoint.usd_per_million_output
+        spent = (given * prices[0] + made * prices[1]) / 1e6
+        if spent >= most:
+            raise UserError(
+                f"{self.asker.where}.max_cost_usd: {spent:.4g} USD are spent, {most:g} may be, earlier runs of this "
+                f"step counted. {self.asker.kept}: raise it and run the command again to go on"
+            )
+
+
+def _why(finish: str) -> str:
+    """Return in words why an answer may not be whole."""
+    if finish == "content_filter":
+        return "a filter of the endpoint ended it"
+    said = f"finish_reason {finish!r}" if finish else "no finish_reason"
+    return f"the endpoint does not say that the model ended it: {said}"
 
 
 def _size(text: str) -> int:

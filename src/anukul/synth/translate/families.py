@@ -35,6 +35,7 @@ class Layout:
     target_prefix: tuple[str, ...] = ()
     before: Callable[[str], str] = unchanged
     after: Callable[[str], str] = unchanged
+    written: Callable[[str], str] = unchanged  # a text of the target language as the model writes it
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,10 @@ def _indictrans(settings: TranslateSettings, folder: Folder, source: Language, t
     def after(text: str) -> str:
         return after_indictrans(text, target)
 
-    return Layout((source.code, target.code), _end(folder), (), before, after)
+    def written(text: str) -> str:
+        return before_indictrans(text, target)
+
+    return Layout((source.code, target.code), _end(folder), (), before, after, written)
 
 
 def _end(folder: Folder) -> tuple[str, ...]:
