@@ -1,11 +1,13 @@
 """Fixtures: tiny real models and the real data where it stands."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from anukul.config import ModelSettings
+from small_disk import SmallDisk, small_disk_at
 
 TEXTS = [
     "Ram eats rice in the village. Sita went to school and read a book.",
@@ -22,6 +24,13 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("ANUKUL_REAL_DATA is not set")
     return Path(folder)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    """A disk that can be filled."""
+    with small_disk_at(tmp_path / "disk") as disk:
+        yield disk
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """What license names allow, and what `license: commercial` refuses before anything is read."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import yaml
 
 from anukul import configfile
 from anukul.config import RunConfig
+from anukul.corpus import step
 from anukul.errors import UserError
 from anukul.licenses import noncommercial, of_model, parts_of, use_of
 
@@ -112,6 +114,36 @@ def test_everything_that_is_refused_is_named_before_a_file_is_looked_for(tmp_pat
     ):
         assert words in line
     configfile.load(path, ["license=any"])
+
+
+def test_rows_that_name_their_own_licenses_are_checked_as_rows(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    rows = [
+        {"text": f"रामले भात खायो र घर गयो {i}।", "rights": name} for i, name in enumerate(("MIT", "CC0-1.0"))
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    corpus = {"inputs": [{"path": str(path), "source": "s", "license_column": "rights"}], "quality": None}
+    config = configfile.load(settings(tmp_path, corpus=corpus))
+    assert "corpus.inputs.0" not in [part.key for part in parts_of(config)]
+    assert step.run(config, tmp_path / "free").rows["documents"] == 2
+    bound = {"text": "मेरो दाइ काठमाडौंमा काम गर्नुहुन्छ।", "rights": "CC-BY-NC-4.0"}
+    path.write_text("\n".join(map(json.dumps, [*rows, bound])))
+    with pytest.raises(UserError, match=r"refuses 1 rows of corpus/documents.parquet under 'CC-BY-NC-4.0'"):
+        step.run(config, tmp_path / "bound")
+
+
+def test_a_translator_of_given_pairs_is_asked_for_its_license(tmp_path: Path) -> None:
+    pairs: dict[str, Any] = {"source": "p.jsonl", "license": "MIT", "origin": "synthetic"}
+    with pytest.raises(UserError, match=r"name it in synth.pairs.0.translator_license"):
+        configfile.load(settings(tmp_path, synth={"pairs": [pairs]}))
+    pairs["translator"] = "nllb-600M"
+    with pytest.raises(UserError, match=r"synth.pairs.0.translator: nllb-600M: CC-BY-NC-4.0 is not for"):
+        configfile.load(settings(tmp_path, synth={"pairs": [pairs]}))
+    pairs["translator_license"] = "MIT"
+    with pytest.raises(UserError, match=r"declared as MIT, but models of this name are CC-BY-NC-4\.0"):
+        configfile.load(settings(tmp_path, synth={"pairs": [pairs]}))
+    pairs["translator"] = "ours"
+    configfile.load(settings(tmp_path, synth={"pairs": [pairs]}))
 
 
 def test_what_you_declare_is_taken(tmp_path: Path) -> None:

@@ -10,12 +10,15 @@ from anukul.rundir import (
     StaleStepError,
     StepFolder,
     StepKey,
+    atomic_file,
     atomic_folder,
     changed_keys,
+    digest,
     hash_file,
     hash_path,
     lock,
     read_json,
+    remove_folder,
     write_atomic,
     write_json,
 )
@@ -86,6 +89,75 @@ def test_folders_hash_by_names_and_contents(tmp_path: Path) -> None:
     assert hash_path(tmp_path / "one/base/*.txt") == hash_path(tmp_path / "one/base/a*")
     with pytest.raises(UserError, match="no such file"):
         hash_path(tmp_path / "one/base/*.csv")
+
+
+@pytest.mark.parametrize("pattern", ["*/p.jsonl", "**/p.jsonl", "one/?.jsonl", "on[e]/p.jsonl", "**/*.jsonl"])
+def test_every_glob_that_steps_read_has_a_hash(tmp_path: Path, pattern: str) -> None:
+    def hashed(root: Path, text: str) -> str:
+        write_atomic(root / "one" / "p.jsonl", text)
+        return hash_path(root / pattern)
+
+    first = hashed(tmp_path / "a", "x")
+    assert hashed(tmp_path / "b", "x") == first != hashed(tmp_path / "c", "y")
+    (tmp_path / "[odd]").mkdir()
+    write_atomic(tmp_path / "[odd]" / "p.jsonl", "x")
+    assert hash_path(tmp_path / "[odd]")
+
+
+def test_the_hash_of_a_glob_in_one_folder_is_what_it_was(tmp_path: Path) -> None:
+    for name in ("b.txt", "a.txt"):
+        write_atomic(tmp_path / name, name)
+    said = [[name, hash_file(tmp_path / name)] for name in ("a.txt", "b.txt")]
+    assert hash_path(tmp_path / "*.txt") == digest(said)
+
+
+def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), atomic_file(tmp_path / "rows") as file:
+        file.write(b"half")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kill_before_the_marker_stands_is_no_reason_to_refuse(tmp_path: Path) -> None:
+    folder = StepFolder(tmp_path, "corpus")
+    folder.path.mkdir()
+    (folder.path / ".started.json.tmp").write_text('{"settings":')
+    assert folder.state(key()) == "absent"
+    folder.start(key())
+    assert [file.name for file in folder.path.iterdir()] == ["started.json"]
+
+
+@pytest.mark.parametrize("redo", [False, True])
+def test_a_kill_while_a_step_is_discarded_loses_no_paid_verdict(tmp_path: Path, redo: bool) -> None:
+    folder = StepFolder(tmp_path, "evaluate")
+    trash = tmp_path / ".evaluate.discarded"
+    write_atomic(trash / "verdicts.jsonl", '{"key": "k"}\n')  # as it is between the first move and the second
+    write_atomic(trash / "scores.json", "{}")
+    assert folder.state(key()) == "absent"
+    if redo:
+        folder.discard()
+    folder.start(key())
+    assert sorted(file.name for file in folder.path.iterdir()) == ["started.json", "verdicts.jsonl"]
+    assert not trash.exists()
+
+
+def test_a_folder_is_deleted_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_atomic(tmp_path / "parts" / "a" / "rows", "x")
+
+    def killed(*_: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("os.rmdir", killed)
+        remove_folder(tmp_path / "parts")
+    assert [path.name for path in tmp_path.iterdir()] == [".parts.discarded"]
+    remove_folder(tmp_path / "parts")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"none\.jsonl: cannot be read: No such file"):
+        hash_file(tmp_path / "none.jsonl")
 
 
 def _try_lock(folder: Path, said: "multiprocessing.Queue[str]") -> None:

@@ -1,6 +1,7 @@
 """Spans, directions, tags and turns of the formats; doses by tokens; what an adapter says of its data; `--show`."""
 
 import io
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,17 @@ from made_stage import ENGLISH, NEPALI, document, make_run, pair
 from pydantic import ValidationError
 from rich.console import Console
 
-from anukul.config import ModelSettings, RunConfig, Stage, TrainSettings
+from anukul.config import ModelSettings, RunConfig, Stage, TrainSettings, TranslationFormat
 from anukul.errors import UserError
 from anukul.model.base import load_tokenizer
 from anukul.records import Document, Instruction, Pair, read_rows, write_rows
 from anukul.rundir import read_json
-from anukul.train import show
-from anukul.train.data import own_examples, own_rows
+from anukul.train import data, show
+from anukul.train.data import own_examples, own_rows, replay_examples
 from anukul.train.doses import mix, seen
 from anukul.train.formats import Example, Formatter, Mark
 from anukul.train.plan import plan_stage
+from anukul.train.provenance import check_licenses, files_of
 from anukul.train.step import count_rows, run_stage
 
 
@@ -47,11 +49,12 @@ def test_a_pair_is_written_either_way_and_says_who_wrote_each_side(formatter: Fo
 
 
 def test_tags_stand_on_the_given_side(formatter: Formatter) -> None:
-    given, learnt = formatter.translation(pair(0), tags=("direction", "origin"))
+    tagged = TranslationFormat(tags=("direction", "origin"))
+    given, learnt = formatter.translation(pair(0), asked=tagged)
     assert given.text.startswith("<2npi_Deva> <synthetic> English:") and learnt.text == f" {NEPALI[0]}"
     organic = pair(0)
     organic.source_origin = "organic"
-    given, _ = formatter.translation(organic, to_target=False, tags=("direction", "origin"))
+    given, _ = formatter.translation(organic, to_target=False, asked=tagged)
     assert given.text.startswith("<2eng_Latn> Nepali:")
 
 
@@ -236,6 +239,69 @@ def test_an_adapter_carries_where_its_data_came_from(tmp_path: Path, tiny_base: 
         run_stage(commercial, tmp_path, 0)
 
 
+@pytest.mark.parametrize("name", ["translation", "bilingual", "text", "instruct", "replay"])
+def test_rows_are_read_and_tokenised_a_portion_at_a_time(
+    tmp_path: Path, tiny_base: Path, formatter: Formatter, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    make_run(tmp_path, tiny_base)
+    pairs = read_rows(tmp_path / "synth/pairs.parquet", Pair)
+    for one in pairs[::5]:
+        one.document_id = ""
+    write_rows(tmp_path / "synth/pairs.parquet", pairs, Pair)
+    documents = read_rows(tmp_path / "corpus/documents.parquet", Document)
+    for place, row in enumerate(documents):
+        row.weight = 1 + place % 4
+    write_rows(tmp_path / "corpus/documents.parquet", documents, Document)
+    rehydrate = 1 if name in ("instruct", "replay") else 3
+
+    def make() -> list[Example]:
+        if name == "replay":
+            return replay_examples(tmp_path, formatter)
+        return own_examples(tmp_path, stage_of(format=name, rehydrate=rehydrate), formatter)
+
+    whole = make()
+    seen: list[int] = []
+    encode = formatter.encode
+    monkeypatch.setattr(data, "PORTION", 4)
+    monkeypatch.setattr(
+        formatter, "encode", lambda rows, *more: seen.append(len(rows)) or encode(rows, *more)
+    )
+    parts = make()
+    assert len(seen) > 2 and max(seen) == 4
+    assert len(parts) == len(whole) > (20 if rehydrate == 1 and name != "replay" else 8)
+    for one, other in zip(parts, whole, strict=True):
+        assert np.array_equal(one.ids, other.ids) and np.array_equal(one.learnt, other.learnt)
+        assert (one.source, one.origin, one.direction, one.replay) == (
+            other.source,
+            other.origin,
+            other.direction,
+            other.replay,
+        )
+
+
+def test_a_stage_of_both_reads_every_document_once(
+    tmp_path: Path, tiny_base: Path, formatter: Formatter
+) -> None:
+    make_run(tmp_path, tiny_base)
+    rows = list(own_rows(tmp_path, stage_of(format="bilingual"), formatter))
+    assert [row.id for row in rows] == [f"p{i}" for i in range(24)] + [f"d{i}" for i in range(24, 30)]
+
+
+def test_text_that_new_pieces_are_cut_from_is_learnt_from_too(tmp_path: Path, tiny_base: Path) -> None:
+    config = make_run(tmp_path, tiny_base, vocabulary={"extend": 30})
+    documents = read_rows(tmp_path / "corpus/documents.parquet", Document)
+    documents[0].license = "CC-BY-NC-4.0"
+    write_rows(tmp_path / "corpus/documents.parquet", documents, Document)
+    commercial = config.model_copy(update={"license": "commercial"})
+    assert config.train is not None
+    first, *_, last = config.train.stages
+    assert "corpus/documents.parquet" in files_of(config, first)
+    assert "corpus/documents.parquet" not in files_of(config, last)
+    with pytest.raises(UserError, match=r"refuses 1 rows of corpus/documents.parquet under 'CC-BY-NC-4.0'"):
+        check_licenses(commercial, tmp_path, first)
+    check_licenses(commercial, tmp_path, last)
+
+
 def shown(config: RunConfig, root: Path, monkeypatch: pytest.MonkeyPatch, color: bool, count: int = 2) -> str:
     kept = Console
     held: list[io.StringIO] = []
@@ -270,6 +336,33 @@ def test_examples_are_printed_as_the_model_sees_them(
     assert "\x1b[1;32m" in colored and "«" not in colored
     with pytest.raises(UserError, match="no such stage; there are translation, bilingual, instruct"):
         show.show_examples(config, tmp_path, 1, "nepali")
+
+
+def test_a_long_text_is_shown_by_its_first_window(
+    tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make_run(tmp_path, tiny_base)
+    assert config.train is not None
+    long = [document(77, "क्षेत्रमा झ्याल छ। " * 400, "npi_Deva")]
+    write_rows(tmp_path / "corpus/documents.parquet", long, Document)
+    write_rows(tmp_path / "synth/pairs.parquet", read_rows(tmp_path / "synth/pairs.parquet", Pair)[:1], Pair)
+    text = shown(config, tmp_path, monkeypatch, color=False)
+    context = config.train.context
+    told = re.search(
+        r"([\d,]+) tokens, [\d,]+ learnt · read in (\d+) windows of (\d+), the first is shown", text
+    )
+    assert told is not None and int(told[3]) == context
+    tokens, windows = int(told[1].replace(",", "")), int(told[2])
+    assert (windows - 1) * (context - 1) < tokens - 1 <= windows * (context - 1) and windows > 2
+    line = text[told.end() :].splitlines()[1]
+    assert line.count("│") < context and line.endswith("»")
+
+
+def test_no_color_is_heeded_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert show.colored(Console(force_terminal=True, color_system="truecolor"))
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not show.colored(Console(force_terminal=True, color_system="truecolor"))
 
 
 def test_a_letter_of_several_tokens_is_shown_once(formatter: Formatter) -> None:

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from anukul.config import TranslationFormat
 from anukul.languages import load as load_language
 from anukul.records import Document, Instruction, Pair
 from anukul.text.sentences import split_sentences
 
+PLAIN = TranslationFormat()
 PORTION = 4096  # rows tokenised at once: what the tokenizer says of each token beside its id is large
 
 
@@ -66,17 +68,18 @@ class Formatter:
         self.languages = {language: self.target, base_language: self.source}
         self.adds_space = _adds_space(tokenizer)
 
-    def translation(self, pair: Pair, to_target: bool = True, tags: Sequence[str] = ()) -> list[Segment]:
+    def translation(
+        self, pair: Pair, to_target: bool = True, asked: TranslationFormat = PLAIN
+    ) -> list[Segment]:
         """One side is given, the other learnt; all that tags the example stands on the given side.
 
-        `tags` asks for more than the names of the languages: `direction` for the code that is translated into,
+        `asked.tags` asks for more than the names of the languages: `direction` for the code that is translated into,
         `origin` for a word where a side is machine-made (tagged back-translation, arXiv 1906.06442).
         """
         ours = self.target, pair.target_text, "organic"
         theirs = self.source, pair.source_text, pair.source_origin
         (give, given, given_origin), (learn, learnt, origin) = (theirs, ours) if to_target else (ours, theirs)
-        tag = f"<2{learn.code}> " if "direction" in tags else ""
-        tag += "<synthetic> " if "origin" in tags and pair.source_origin == "synthetic" else ""
+        tag = asked.tag(learn.code, pair.source_origin == "synthetic")
         said = f"{tag}{give.name}: {given}\n{learn.name}:"
         return [Segment(said, False, given_origin), Segment(f" {learnt}", True, origin)]
 

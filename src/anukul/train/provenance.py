@@ -9,31 +9,31 @@ from pathlib import Path
 from typing import Any
 
 from anukul.config import STAGE_FILES, RunConfig, Stage
-from anukul.licenses import of_model, refuse_rows, use_of
+from anukul.licenses import check_rows, of_model, use_of
 from anukul.rundir import read_json
 from anukul.train.doses import seen
 from anukul.train.formats import Example
 
 DATA = "data.json"
+REPLAY, DOCUMENTS = "corpus/replay.parquet", "corpus/documents.parquet"
 COLUMNS = ("source", "license", "source_origin", "origin", "translator", "translator_license")
 
 
 def files_of(config: RunConfig, stage: Stage) -> tuple[str, ...]:
-    """The files of the run folder that a stage reads, replay among them."""
+    """The files of the run folder that a stage learns from: its rows, replay, and what new pieces are cut from."""
     assert config.train is not None
-    replayed = config.train.of(stage).replay_share > 0
-    return (*STAGE_FILES[stage.format], *(("corpus/replay.parquet",) if replayed else ()))
+    files = list(STAGE_FILES[stage.format])
+    if config.train.of(stage).replay_share > 0:
+        files.append(REPLAY)
+    if config.train.vocabulary and stage.name == config.train.stages[0].name and DOCUMENTS not in files:
+        files.append(DOCUMENTS)
+    return tuple(files)
 
 
 def check_licenses(config: RunConfig, root: Path, stage: Stage) -> None:
     """Raise UserError where `license: commercial` refuses rows that the stage would read."""
-    if config.license != "commercial":
-        return
     for name in files_of(config, stage):
-        for row in rows_of(root / name) if (root / name).exists() else []:
-            for held in (row["license"], row.get("translator_license", "")):
-                if held:
-                    refuse_rows({held: row["rows"]}, name, config)
+        check_rows(root / name, name, config)
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:
@@ -78,7 +78,11 @@ def provenance(config: RunConfig, root: Path, index: int, used: Sequence[Example
     stages = [*before, {"stage": stage.name, "format": stage.format, "files": files, "saw": seen(used)}]
     rows = [row for one in stages for part in one["files"].values() for row in part["rows"]]
     base = of_model(config.model.path, config.model.license)
-    names = sorted({row.get("license", "unknown") for row in rows} | {base})
+    names = sorted(
+        {row.get("license", "unknown") for row in rows}
+        | {row["translator_license"] for row in rows if row.get("translator_license")}
+        | {base}
+    )
     uses = {name: use_of(name, config.licenses) for name in names}
     return {
         "language": config.language,

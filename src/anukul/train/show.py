@@ -4,6 +4,7 @@ Only the tokenizer is needed. A letter that several tokens make, as byte-level t
 with how many tokens it took; a token that begins with a vowel sign is given a dotted circle to stand on.
 """
 
+import math
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from anukul.errors import UserError
 from anukul.model.base import load_tokenizer
 from anukul.train.data import Written, own_rows
 from anukul.train.doses import mix
-from anukul.train.formats import Example, Formatter
+from anukul.train.formats import Example, Formatter, fit_to_context
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -78,8 +79,8 @@ def _legend(console: "Console") -> Iterator["Text | str"]:
 
 
 def colored(console: "Console") -> bool:
-    """Whether the console shows colors."""
-    return console.color_system is not None
+    """Whether the console shows colors; NO_COLOR asks for none."""
+    return console.color_system is not None and not console.no_color
 
 
 def _show_stage(
@@ -96,7 +97,10 @@ def _show_stage(
     console.print(f"\n{stage.name} ({stage.format}): {len(chosen)} of {len(written):,} rows", markup=False)
     for one, example in zip(chosen, examples, strict=True):
         console.print(heading(one, example, config.train.context), markup=False)
-        console.print(painted(pieces_of(example, formatter), colored(console)), markup=False)
+        console.print(
+            painted(pieces_of(first_window(example, config.train.context), formatter), colored(console)),
+            markup=False,
+        )
 
 
 def _draw(written: Sequence[Written], count: int, seed: int, stage: Stage) -> list[Written]:
@@ -115,8 +119,16 @@ def heading(one: Written, example: Example, context: int) -> str:
     said.append(_origins(one))
     said.append(f"{len(example.ids):,} tokens, {learnt:,} learnt")
     if len(example.ids) > context:
-        said.append("longer than the context: " + ("cut" if example.splittable else "left out"))
+        windows = math.ceil((len(example.ids) - 1) / (context - 1))
+        cut = f"read in {windows:,} windows of {context:,}, the first is shown"
+        said.append(cut if example.splittable else f"longer than the context of {context:,}: left out")
     return " · ".join(part for part in said if part)
+
+
+def first_window(example: Example, context: int) -> Example:
+    """Return what the model reads of an example at once: a long text is cut into windows, and not printed whole."""
+    fitting, _ = fit_to_context([example], context)
+    return fitting[0] if fitting else example
 
 
 def _origins(one: Written) -> str:
