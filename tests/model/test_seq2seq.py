@@ -181,10 +181,12 @@ def test_languages_of_nllb(tmp_path: Path) -> None:
 
 
 def test_what_is_no_model_is_named(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text("{}")
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
     with pytest.raises(UserError, match="cannot be loaded as a translation model"):
-        translator(tmp_path)
+        translator(folder)
     with pytest.raises(UserError, match="no transformers model"):
-        translator(tmp_path.parent)
+        translator(tmp_path)
     with pytest.raises(UserError, match="runs code from its folder"):
-        translator(tmp_path, family="indictrans2")
+        translator(folder, family="indictrans2")
