@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +22,7 @@ from shard_jobs import NumberJob, write_number
 from anukul import cli, inputs, languages, pipeline
 from anukul.config import CorpusSettings, ModelSettings, RunConfig, TextInput
 from anukul.corpus import step, workers
-from anukul.corpus.workers import run_jobs
+from anukul.corpus.workers import Crew
 from anukul.errors import UserError
 from anukul.records import Document, Dropped, read_rows
 from anukul.rundir import StaleStepError, StepFolder, read_json
@@ -62,7 +63,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def done_jobs(folder: Path, jobs: list[NumberJob], count: int) -> list[int]:
     done: list[int] = []
-    run_jobs(iter(jobs), write_number, count, lambda job: done.append(job.number))
+    with closing(Crew(count)) as crew:
+        crew.run(iter(jobs), write_number, lambda job: done.append(job.number))
     for number in done:
         assert (folder / f"n{number}" / "number").read_text() == str(number)
     return sorted(done)
@@ -184,9 +186,9 @@ WRITING = """
 import sys
 from pathlib import Path
 from shard_jobs import NumberJob, write_number
-from anukul.corpus.workers import run_jobs
+from anukul.corpus.workers import Crew
 folder = Path(sys.argv[1])
-run_jobs(iter([NumberJob(folder / f"n{i}", i, how="long") for i in range(2)]), write_number, 2, print)
+Crew(2).run(iter([NumberJob(folder / f"n{i}", i, how="long") for i in range(2)]), write_number, print)
 """
 
 

@@ -6,6 +6,7 @@ order. So the output is the same for any number of workers, and after any kill.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from anukul.corpus.copies import JudgedShard, find_copies, repeated_ids
 from anukul.corpus.judged import JudgeJob, judge_shard
 from anukul.corpus.readers import Reader, expected_documents, files_of, revision_of, shards
 from anukul.corpus.sorted_out import TABLES, SortJob, sort_shard
-from anukul.corpus.workers import J, Job, Work, clear, cores, run_jobs
+from anukul.corpus.workers import Crew, J, Job, Work, clear, cores
 from anukul.errors import UserError
 from anukul.languages import load
 from anukul.licenses import check_rows, say_unknown
@@ -27,7 +28,9 @@ from anukul.tables import Shards, add_up, reasons
 from anukul.text.files import BadFiles
 
 SHARD_ROWS = 20_000  # of a shard: what a kill can cost
-SHARD_CHARACTERS = 4_000_000  # so that long documents fill no memory
+SHARD_CHARACTERS = (
+    2_000_000  # so that long documents fill no memory, and no worker waits long for another at the end
+)
 EMPTY: dict[str, Any] = {"read": 0, "kept": 0, "characters": 0, "words": 0}
 EMPTY |= {"dropped": {}, "cut": {}, "normalized": {}, "looks_like": {}}
 EMPTY_JUDGED: dict[str, Any] = {"masked": {}, "languages": {}}
@@ -88,9 +91,10 @@ def _make(config: RunConfig, settings: CorpusSettings, folder: Path) -> None:
     if settings.decontaminate:
         evaluated = folder / "parts" / "evaluated.parquet"
         gather(config, evaluated)
-    read = _judge(settings, inputs, evaluated, folder / "parts" / "judged", workers)
-    final = Shards(folder / "parts" / "final", TABLES)
-    _sort_out(settings, evaluated, read, final, workers)
+    with closing(Crew(workers)) as crew:
+        read = _judge(settings, inputs, evaluated, folder / "parts" / "judged", crew)
+        final = Shards(folder / "parts" / "final", TABLES)
+        _sort_out(settings, evaluated, read, final, crew)
     summaries = [_summary(one, final) for one in read]
     for summary in summaries:
         if summary["kept"] < summary["read"]:
@@ -145,7 +149,7 @@ def _judge(
     inputs: Sequence[tuple[str, str, TextInput]],
     evaluated: Path | None,
     folder: Path,
-    workers: int,
+    crew: Crew,
 ) -> list[Read]:
     """Read all inputs and have their rows judged; what stands from before is not made again."""
     readers = [Reader(item) for _, _, item in inputs]
@@ -174,7 +178,7 @@ def _judge(
                 one.bad_files.update(reader.bad_files)
                 one.bad_names = {reader.labels[file]: why for file, why in reader.bad_files.items()}
 
-        _work(settings, jobs(), judge_shard, workers, lambda job: meter.count(job.target))
+        _work(settings, crew, jobs(), judge_shard, lambda job: meter.count(job.target))
         progress.grow(progress.done - progress.total)
     for one in read:
         one.stats = [read_json(shard.folder / "stats.json") for shard in one.shards]
@@ -182,14 +186,14 @@ def _judge(
 
 
 def _work(
-    settings: CorpusSettings, jobs: Iterator[J], work: Work[J], workers: int, done: Callable[[Job], None]
+    settings: CorpusSettings, crew: Crew, jobs: Iterator[J], work: Work[J], done: Callable[[Job], None]
 ) -> None:
     if settings.engine == "local":
-        run_jobs(jobs, work, workers, done)
+        crew.run(jobs, work, done)
         return
     from anukul.corpus.on_ray import run_on_ray
 
-    run_on_ray(jobs, work, workers, done, settings.ray_address)
+    run_on_ray(jobs, work, crew.workers, done, settings.ray_address)
 
 
 class _Meter:
@@ -213,7 +217,7 @@ class _Meter:
 
 
 def _sort_out(
-    settings: CorpusSettings, evaluated: Path | None, read: Sequence[Read], final: Shards, workers: int
+    settings: CorpusSettings, evaluated: Path | None, read: Sequence[Read], final: Shards, crew: Crew
 ) -> None:
     """Find copies and ids that are taken, and have the final rows of every shard written."""
     total = sum(stats["rows"] for one in read for stats in one.stats)
@@ -252,7 +256,7 @@ def _sort_out(
                             evaluated,
                         )
 
-        _work(settings, jobs(), sort_shard, workers, lambda job: progress.advance(meter[job.target.name]))
+        _work(settings, crew, jobs(), sort_shard, lambda job: progress.advance(meter[job.target.name]))
 
 
 def _merge(final: Shards, table: str, target: Path, kind: str = "") -> int:

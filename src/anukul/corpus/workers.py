@@ -17,7 +17,7 @@ from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from anukul.disk import full_by
 from anukul.errors import UserError
@@ -64,15 +64,24 @@ def clear(folder: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def run_jobs(jobs: Iterable[J], work: Work[J], workers: int, done: Callable[[J], None]) -> None:
-    """Make the shards of `jobs`, in any order; `done` is called in this process with each that stands.
+class Crew:
+    """Makes the shards of jobs, in any order; its processes begin with their first work and stay until `close`."""
 
-    One job alone, or one worker, needs no process beside this one. Raises UserError where a worker does, or where one
-    shard ends every worker that is put to it.
-    """
-    remaining = iter(jobs)
-    first = list(islice(remaining, 2))
-    if workers == 1 or len(first) < 2:
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self.pool = _Pool(workers)
+
+    def run(self, jobs: Iterable[J], work: Work[J], done: Callable[[J], None]) -> None:
+        """Do all `jobs`; `done` is called in this process with each that stands.
+
+        One job alone, or one worker, needs no process beside this one. Raises UserError where a worker does, or where
+        one shard ends every worker that is put to it.
+        """
+        remaining = iter(jobs)
+        first = list(islice(remaining, 2))
+        if self.workers > 1 and len(first) == 2:
+            self.pool.run(_chained(first, remaining), work, done)
+            return
         for job in _chained(first, remaining):
             scratch = _scratch(job, 0)
             try:
@@ -82,12 +91,10 @@ def run_jobs(jobs: Iterable[J], work: Work[J], workers: int, done: Callable[[J],
                 shutil.rmtree(scratch, ignore_errors=True)
                 throw(_failure(error))
             done(job)
-        return
-    pool = _Pool(work, workers)
-    try:
-        pool.run(_chained(first, remaining), done)
-    finally:
-        pool.close()
+
+    def close(self) -> None:
+        """End the processes."""
+        self.pool.close()
 
 
 def _chained(first: list[J], rest: Iterator[J]) -> Iterator[J]:
@@ -111,23 +118,23 @@ def settle(job: Job, scratch: Path) -> None:
     sync_folder(job.target.parent)
 
 
-class _Worker(Generic[J]):
+class _Worker:
     """A process, this end of its line, and what it works at."""
 
-    def __init__(self, work: Work[J]) -> None:
+    def __init__(self) -> None:
         context = get_context("spawn")  # a fork of a process with threads may hang
         self.line, theirs = context.Pipe()
-        self.process: BaseProcess = context.Process(target=_serve, args=(theirs, work), daemon=True)
+        self.process: BaseProcess = context.Process(target=_serve, args=(theirs,), daemon=True)
         self.process.start()
         theirs.close()  # so that its end is noticed
-        self.job: J | None = None
+        self.job: Job | None = None
         self.scratch = Path()
 
-    def give(self, job: J, number: int) -> bool:
+    def give(self, job: J, work: Work[J], number: int) -> bool:
         """Hand over a job; false where the worker is gone."""
         self.job, self.scratch = job, _scratch(job, number)
         try:
-            self.line.send((job, self.scratch))
+            self.line.send((work, job, self.scratch))
         except OSError:
             return False
         return True
@@ -153,18 +160,18 @@ class _Worker(Generic[J]):
         return f"was ended by {signal.Signals(-code).name}"
 
 
-class _Pool(Generic[J]):
+class _Pool:
     """The workers, each with at most one job; started as there is work for them."""
 
-    def __init__(self, work: Work[J], size: int) -> None:
-        self.work = work
+    def __init__(self, size: int) -> None:
         self.size = size
-        self.workers: list[_Worker[J]] = []
-        self.again: list[J] = []  # whose worker died
+        self.workers: list[_Worker] = []
+        self.again: list[Any] = []  # jobs whose worker died
         self.deaths: dict[Path, int] = {}
         self.given = 0
 
-    def run(self, jobs: Iterator[J], done: Callable[[J], None]) -> None:
+    def run(self, jobs: Iterator[J], work: Work[J], done: Callable[[J], None]) -> None:
+        """Do all jobs."""
         ahead = next(jobs, None)  # read while all workers are at work
         while ahead is not None or self.again or any(worker.job for worker in self.workers):
             idle = [worker for worker in self.workers if worker.job is None]
@@ -172,9 +179,9 @@ class _Pool(Generic[J]):
                 if not idle:
                     idle.append(self._new())
                 if self.again:
-                    self._give(idle[0], self.again.pop())
+                    self._give(idle[0], self.again.pop(), work)
                 elif ahead is not None:
-                    self._give(idle[0], ahead)
+                    self._give(idle[0], ahead, work)
                     ahead = next(jobs, None)
                 self._collect(done, 0.0)
             else:
@@ -190,19 +197,19 @@ class _Pool(Generic[J]):
             worker.end()
         self.workers = []
 
-    def _new(self) -> "_Worker[J]":
-        worker = _Worker(self.work)
+    def _new(self) -> _Worker:
+        worker = _Worker()
         self.workers.append(worker)
         return worker
 
-    def _give(self, worker: "_Worker[J]", job: J) -> None:
+    def _give(self, worker: _Worker, job: J, work: Work[J]) -> None:
         self.given += 1
-        if not worker.give(job, self.given):
+        if not worker.give(job, work, self.given):
             self._lost(worker)
 
-    def _collect(self, done: Callable[[J], None], timeout: float | None) -> None:
+    def _collect(self, done: Callable[[Any], None], timeout: float | None) -> None:
         """Take in the answers that are there; with no `timeout` wait for one."""
-        lines: dict[Any, _Worker[J]] = {worker.line: worker for worker in self.workers if worker.job}
+        lines: dict[Any, _Worker] = {worker.line: worker for worker in self.workers if worker.job}
         for line in wait(list(lines), timeout):
             worker = lines[line]
             alive, failure = worker.answer()
@@ -220,7 +227,7 @@ class _Pool(Generic[J]):
                 throw(_failure(error))
             done(job)
 
-    def _lost(self, worker: "_Worker[J]") -> None:
+    def _lost(self, worker: _Worker) -> None:
         """Put the job of a worker that is gone back, unless it has ended too many."""
         job = worker.job
         assert job is not None
@@ -236,13 +243,13 @@ class _Pool(Generic[J]):
         say(f"corpus: a worker {how}; its shard is made again: {job.name}")
 
 
-def _serve(line: Connection, work: Work[J]) -> None:
+def _serve(line: Connection) -> None:
     """Be a worker: make shards until nobody asks for one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that asks says what happens
     threading.Thread(target=_leave_alone, daemon=True).start()
     with suppress(EOFError, OSError):
         while True:
-            job, scratch = line.recv()
+            work, job, scratch = line.recv()
             line.send(attempt(work, job, scratch))
             del job
 
