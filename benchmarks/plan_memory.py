@@ -126,8 +126,7 @@ def measure(config: dict[str, Any], folder: Path) -> list[int]:
 def main() -> None:
     """Print a line for each case."""
     from anukul.config import RunConfig
-    from anukul.plan.memory_cpu import on_cpu
-    from anukul.plan.printed import gather, of_stage
+    from anukul.plan.printed import cpu_needs, gather
 
     print("| case | process | weights | trained | working | data | predicted MiB | measured MiB | off |")
     print("|---|---|---|---|---|---|---|---|---|")
@@ -137,8 +136,7 @@ def main() -> None:
             given = make(CASES[name], folder)
             config = RunConfig.model_validate(given)
             found = gather(config, folder / "run")
-            cost = found.costs[0]
-            need = on_cpu(of_stage(config, cost), found.shape, cost.batch, cost.data)
+            [need] = cpu_needs(found, found.costs)
             parts = (need.process, need.weights, need.trained, need.working, need.data, need.total)
             peak, held, files = measure(given, folder)
             cells = [f"{part / 2**20:,.0f}" for part in (*parts, peak)]

@@ -1,5 +1,6 @@
 """`anukul plan`: the paper's figures without weights or network."""
 
+import gzip
 import re
 from pathlib import Path
 
@@ -75,12 +76,34 @@ def test_rows_of_files_that_are_not_read_yet(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("one\n" * 30)
     inputs = f"corpus.inputs=[{{path: '{tmp_path}/*.txt', skip: 3, limit: 20}}, {{path: nowhere.jsonl}}]"
     config = configfile.load(PAPER, [inputs])
-    assert count_inputs(config, Stage(name="t", format="text")) == (20, "lines of its input files")
+    counted = "lines of its input files, 1 of 2 inputs not counted"
+    assert count_inputs(config, Stage(name="t", format="text")) == (20, counted)
     nothing = configfile.load(PAPER, ["corpus.inputs=[{path: nowhere.jsonl}]"])
     rows, why = count_inputs(nothing, Stage(name="t", format="text"))
     assert rows is None and "max_examples is not set" in why
     rows, why = count_inputs(nothing, Stage(name="t", format="text", max_examples=7))
     assert rows == 7 and "not there yet" in why
+
+
+def test_rows_are_counted_in_folders_in_globs_and_in_packed_files(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    (folder / "deep").mkdir(parents=True)
+    text = "\n".join(f"line {i}" for i in range(1000))
+    with gzip.open(folder / "a.txt.gz", "wt") as file:
+        file.write(text)
+    (folder / "deep" / "b.txt").write_text(text)
+    instruct, plain = Stage(name="t", format="instruct"), Stage(name="t", format="text")
+    for path, rows in ((folder, 2000), (folder / "**" / "*.txt", 1000), (folder / "?.txt.gz", 1000)):
+        config = configfile.load(PAPER, [f"corpus.inputs=[{{path: '{path}'}}]"])
+        assert count_inputs(config, plain) == (rows, "lines of its input files")
+        config = configfile.load(PAPER, [f"synth.instructions=[{{path: '{path}', skip: 400}}]"])
+        assert count_inputs(config, instruct) == (rows - 400, "lines of its input files")
+    hub = configfile.load(PAPER, ["corpus.inputs=[{path: 'hub:someone/texts', limit: 70}]"])
+    assert count_inputs(hub, plain) == (70, "lines of its input files")
+    assert count_inputs(configfile.load(PAPER, ["corpus.inputs=[{path: 'hub:a/b'}]"]), plain)[0] is None
+    (folder / "a.txt.gz").write_bytes(b"no gzip")
+    config = configfile.load(PAPER, [f"corpus.inputs=[{{path: '{folder / 'a.txt.gz'}'}}]"])
+    assert count_inputs(config, plain)[0] is None
 
 
 def test_disk_holds_two_checkpoints_of_every_stage_and_one_more_while_it_writes() -> None:

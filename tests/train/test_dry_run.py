@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,18 @@ def test_the_step_with_the_fullest_micro_batch_is_among_those_tried() -> None:
     assert sorted(first_steps(short, settings).rows) == short.rows
     counts = Counts.of(examples)
     assert max(counts.sums([row])[1] for row in few.rows) == 59
+
+
+def test_the_step_whose_tokens_see_the_most_others_is_among_those_tried() -> None:
+    settings = settings_of(context=64, batch_tokens=128, micro_batch_tokens=64)
+    examples = [random_example(i, 20) for i in range(48)]
+    examples += [replace(random_example(48, 50), learnt=np.arange(50) > 40)]
+    # row 17 learns little, but its tokens are of one document; row 20 learns the most
+    rows = [[2 * i, 2 * i + 1] for i in range(24)]
+    rows[17], rows[20] = [48], [40, 41, 42]
+    plan = StagePlan(examples, rows, 2, 0)
+    few = first_steps(plan, settings)
+    assert few.steps == STEPS and few.rows[6:] == [*rows[16:18], *rows[20:22]]
 
 
 def test_a_reading_that_takes_long_is_not_tried(tiny_base: Path, tmp_path: Path) -> None:

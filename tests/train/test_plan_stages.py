@@ -51,7 +51,7 @@ def test_data_that_stand_are_counted_as_training_counts_them(tmp_path: Path, tin
         assert cost.exact and cost.how == "every row tokenised" and cost.source == "rows of the run folder"
         assert (cost.tokens, cost.learnt, cost.steps) == (tokens, learnt, plan.steps)
         assert 0 < cost.replay < cost.tokens and 0.5 < cost.full <= 1
-        assert len(cost.batch.targets) > 0 and cost.flops > 0
+        assert len(cost.batches.learnt.targets) > 0 and cost.flops > 0
 
 
 def test_a_sample_comes_near(tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,4 +99,4 @@ def test_a_stage_without_data_is_counted_by_the_held_out_lines(tmp_path: Path, t
     assert cost.replay == pytest.approx(0.2 * cost.tokens)
     del data["evaluate"]
     (blind,) = gather(RunConfig.model_validate(data), tmp_path / "nothing").costs
-    assert blind.tokens == 0 and "no held-out text" in blind.how and len(blind.batch.targets) == 255
+    assert blind.tokens == 0 and "no held-out text" in blind.how and len(blind.batches.learnt.targets) == 255

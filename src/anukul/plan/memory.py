@@ -23,6 +23,7 @@ from anukul.model.weightless import NF4_BITS, build_weightless, gpu_attention, w
 from anukul.plan.counted import Counted
 from anukul.progress import console
 from anukul.train import loss
+from anukul.train.heap import standing_alone
 from anukul.train.memory import MOMENTS
 from anukul.train.packing import Batch
 
@@ -81,11 +82,9 @@ def trained_parameters(settings: TrainSettings, shape: "Shape") -> int:
 # What of a freed block is lost to the next one, on a CPU (docs/decisions/0012). torch asks for blocks that begin at a
 # multiple of 64; up to 2.37 glibc looks for a place some hundred bytes larger (bug 14581), so that the place of
 # a tensor that is gone is too small for the next of its size. Both shares were fitted to measured runs.
-LOST = 0.75
-LOST_LATER = (
-    0.3  # glibc that takes such places again; what is left are kernels that are kept, made one for each shape
-)
-LARGEST = 32 << 20  # blocks above are mapped by themselves and given back
+LOST = 0.95
+# glibc that takes such places again; what is left are kernels that are kept, made one for each shape
+LOST_LATER = 0.3
 
 
 def _lost() -> float:
@@ -142,7 +141,7 @@ def _count(
         gc.collect()
         stands = counted.restart()
         if not gpu:
-            counted.lost, counted.mapped = _lost(), LARGEST
+            counted.lost, counted.mapped = _lost(), standing_alone() - 1
         emptied = _emptied(batch, empty)
         with gpu_attention(loaded) if gpu else packed_attention(loaded), _blocks(gpu):
             peaks = [*_one_pass(loaded, emptied, counted), *_one_pass(loaded, emptied, counted)]

@@ -1,12 +1,13 @@
 """Predicted peak of the resident memory of training on a CPU: what is held in its phases, and the process itself."""
 
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anukul.config import RunConfig
+from anukul.config import RunConfig, Stage
 from anukul.plan.memory import COPIES, Need, Pass, accumulates, count_pass, moments, new_rows
-from anukul.plan.process import Asked, finish, start
+from anukul.plan.process import Asked, Held, start
 from anukul.train.packing import Batch
 
 if TYPE_CHECKING:
@@ -24,39 +25,57 @@ class DataBytes:
 NO_DATA = DataBytes(0.0, 0.0)
 
 
-def on_cpu(config: RunConfig, shape: "Shape", batch: Batch, data: DataBytes) -> Need:
-    """Predict the peak of this machine's resident memory; takes some seconds, in a process of its own.
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """The micro-batches of a stage that take the most memory."""
 
-    Raises UserError where that process fails.
-    """
+    learnt: Batch  # that with the most learnt tokens, which have logits; the audit takes it
+    seen: Batch  # that with the most pairs of tokens that see each other, which have probabilities on a CPU
+
+
+def start_process(config: RunConfig, root: Path, stage: Stage) -> "subprocess.Popen[str]":
+    """Start measuring what a process of training holds by itself; `on_cpu` is given what `finish` says."""
     settings = config.train
     assert settings is not None
     ledger = settings.ledger
-    tokenizer = config.model.tokenizer or config.model.path
+    tokenizer = Path(config.model.tokenizer or config.model.path).expanduser()
     asked = Asked(
-        tokenizer=tokenizer if Path(tokenizer).expanduser().is_dir() else None,
+        tokenizer=str(tokenizer) if tokenizer.is_dir() else None,
+        root=str(root),
+        stage=stage.model_dump(mode="json"),
+        languages=(config.language, config.base_language),
         questions=ledger is not None and bool(ledger.probes.tasks),
         compute_dtype=config.model.compute_dtype,
         quantization=config.model.quantization,
     )
-    process = start(asked)
+    return start(asked)
+
+
+def on_cpu(config: RunConfig, shape: "Shape", batches: Batches, data: DataBytes, held: Held) -> Need:
+    """Predict the peak of this machine's resident memory, in a process that holds `held` by itself."""
+    settings = config.train
+    assert settings is not None
     recomputed = settings.activation_checkpointing == "full"
     packed = config.model.dequantize == "never"
-    found = count_pass(config, batch, False, packed, recomputed, shape.layers)
-    held = found.trained + moments(settings, found) + new_rows(settings, shape)
+    found = count_pass(config, batches.learnt, False, packed, recomputed, shape.layers)
+    other = count_pass(config, batches.seen, False, packed, recomputed, shape.layers)
     copies = found.trained * COPIES / 4
-    step = found.again if accumulates(settings) else found.first
-    audit = copies + found.first
+    step = max((each.again if accumulates(settings) else each.first) for each in (found, other))
     rows = data.reading - data.examples - moments(settings, found)
-    weights = found.frozen + mapped(config, found)
-    working, what = max((audit, "the audit"), (step, "a step"), (rows, "reading the rows"))
+    # a step stands beside the kernels of many shapes; before the first step there are few
+    phases = (
+        (copies + found.first, held.early, "the audit"),
+        (step, held.later, "a step"),
+        (rows, held.early, "reading the rows"),
+    )
+    working, process, what = max(phases, key=lambda phase: phase[0] + phase[1])
     return Need(
         what=what,
-        weights=float(weights),
-        trained=held,
+        weights=float(found.frozen + mapped(config, found)),
+        trained=found.trained + moments(settings, found) + new_rows(settings, shape),
         working=working,
         data=data.examples,
-        process=float(finish(process)),
+        process=process,
     )
 
 

@@ -11,7 +11,8 @@ from anukul.model.shape import Shape, read_shape
 from anukul.plan.disk import predict_disk
 from anukul.plan.fertility import Fertility, measure_held_out
 from anukul.plan.memory import Need, on_gpu, trained_parameters
-from anukul.plan.memory_cpu import on_cpu
+from anukul.plan.memory_cpu import on_cpu, start_process
+from anukul.plan.process import finish
 from anukul.plan.speed import Speed, find_speed, memory_of_machine, runs_here
 from anukul.plan.stages import Probes, StageCost, cost_of, count_probes
 from anukul.plan.text import amount, hours, line, number, operations, percent, size, table, unit_of
@@ -34,7 +35,7 @@ class Gathered:
     @property
     def fullest(self) -> StageCost:
         """The stage whose micro-batch decides the memory."""
-        return max(self.costs, key=lambda cost: (len(cost.batch.targets), cost.data.reading))
+        return max(self.costs, key=lambda cost: (len(cost.batches.learnt.targets), cost.data.reading))
 
 
 def gather(config: RunConfig, root: Path) -> Gathered:
@@ -107,7 +108,7 @@ def _print_base(found: Gathered) -> None:
 def print_memory(found: Gathered, speed: Speed, here: bool, gpus: int) -> None:
     """Print what the fullest micro-batch needs on a GPU, and on this machine's CPU where it would run there."""
     cost = found.fullest
-    batch, config = cost.batch, of_stage(found.config, cost)
+    batch, config = cost.batches.learnt, of_stage(found.config, cost)
     of = f"a micro-batch of {batch.ids.numel():,} tokens, {len(batch.targets):,} of them learnt"
     if cost.how and not cost.tokens:
         of += ", the most there can be"
@@ -119,12 +120,11 @@ def print_memory(found: Gathered, speed: Speed, here: bool, gpus: int) -> None:
     print("  trained: with moments of the optimizer; working: gradients, activations, logits.")
     print("  No GPU has confirmed the GPU's figures yet.")
     if here:
-        need = on_cpu(config, found.shape, batch, cost.data)
+        on_this = cpu_needs(found, found.costs)
         columns = ("on this machine's CPU", "total", "weights", "trained", "working", "data", "process")
-        cells = _need(need, unit)
-        row = (f"at its peak: {need.what}", *cells[1:5], amount(need.data, unit), cells[-1])
-        print(table(columns, [row]))
-        if need.total > memory_of_machine():
+        rows = [(each.stage.name, need) for each, need in zip(found.costs, on_this, strict=True)]
+        print(table(columns, [_cpu_need(name, need, unit) for name, need in rows]))
+        if max(need.total for need in on_this) > memory_of_machine():
             print(f"  This machine has {amount(memory_of_machine(), unit)} {unit}.")
     if speed.measured is not None:
         seen = speed.measured
@@ -136,6 +136,18 @@ def print_memory(found: Gathered, speed: Speed, here: bool, gpus: int) -> None:
         print(f"  dry run: {speed.stale}")
 
 
+def cpu_needs(found: Gathered, costs: list[StageCost]) -> list[Need]:
+    """Predict the peak of resident memory in each of these stages, each in a process of its own; takes some seconds.
+
+    Raises UserError where the process that is tried fails.
+    """
+    most = max(costs, key=lambda cost: cost.data.reading)
+    held = finish(start_process(found.config, found.root, most.stage))
+    return [
+        on_cpu(of_stage(found.config, cost), found.shape, cost.batches, cost.data, held) for cost in costs
+    ]
+
+
 def of_stage(config: RunConfig, cost: StageCost) -> RunConfig:
     """The config with the settings that hold for a stage."""
     assert config.train is not None
@@ -145,6 +157,11 @@ def of_stage(config: RunConfig, cost: StageCost) -> RunConfig:
 def _need(need: Need, unit: str) -> tuple[str, ...]:
     parts = (need.total, need.weights, need.trained, need.working, need.process)
     return (need.what, *(amount(part, unit) for part in parts))
+
+
+def _cpu_need(stage: str, need: Need, unit: str) -> tuple[str, ...]:
+    _, *cells = _need(need, unit)
+    return (f"{stage}, at its peak: {need.what}", *cells[:4], amount(need.data, unit), cells[-1])
 
 
 def print_stages(found: Gathered, speed: Speed, gpus: int) -> None:

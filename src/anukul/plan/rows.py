@@ -8,13 +8,17 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from anukul.config import STAGE_FILES, RunConfig, Stage, resolve
+from anukul.config import HUB, STAGE_FILES, RunConfig, Stage
+from anukul.errors import UserError
 from anukul.records import Document, Instruction, Pair, columns_in
+from anukul.text.files import count_rows as count_lines
+from anukul.text.files import format_of, input_paths
 from anukul.train.formats import PORTION, Example, Formatter
 
 Row = TypeVar("Row")
 
 SAMPLE_ROWS = 4000  # of a file; up to so many are all tokenised
+READ = 10_000 + PORTION  # rows in memory at once: a batch that is read, and a portion that is tokenised
 CELL = 24.0  # bytes of a cell of a table that is read, beside its text: pointers to it, its place in Arrow's buffers
 # bytes of an example beside its tokens: two arrays of numpy, their places, its number in the plan
 EXAMPLE = 400.0
@@ -29,7 +33,7 @@ class Sample:
     rows: int  # that train, of the file; several files together
     examples: list[Example]  # of the sample
     share: float  # of all the rows that were made examples of
-    row_bytes: float  # in memory, while all rows are read
+    row_bytes: float  # of the rows that are in memory at once
 
     @property
     def whole(self) -> bool:
@@ -61,7 +65,8 @@ def sample_stage(root: Path, stage: Stage, formatter: Formatter) -> Sample | Non
         return None
     if stage.format == "translation":
         total, pairs = _thinned(files[0], Pair)
-        return _sample(total, pairs, formatter.encode([formatter.translation(pair) for pair in pairs]))
+        segments = [formatter.translation(pair, asked=stage.translation) for pair in pairs]
+        return _sample(total, pairs, formatter.encode(segments))
     if stage.format == "instruct":
         total, instructions = _thinned(files[0], Instruction)
         return _sample(total, instructions, formatter.encode([formatter.instruct(r) for r in instructions]))
@@ -97,8 +102,8 @@ def _bilingual(pairs_file: Path, documents_file: Path, formatter: Formatter) -> 
 
 def _sample(total: int, rows: Sequence[Any], examples: list[Example]) -> Sample:
     share = len(rows) / total if total else 1.0
-    held = sum(_row_bytes(row) for row in rows) / share if rows else 0.0
-    return Sample(total, examples, share, held)
+    each = sum(_row_bytes(row) for row in rows) / max(1, len(rows))
+    return Sample(total, examples, share, each * min(total, READ))
 
 
 def _row_bytes(row: Any) -> float:
@@ -148,35 +153,34 @@ def count_rows(path: Path) -> int:
 
 def count_inputs(config: RunConfig, stage: Stage) -> tuple[int | None, str]:
     """Return (rows that a stage's input files will give at most, where the count is from); None where unknown."""
-    asked: list[tuple[str, int | None, int]] = []  # file or glob, limit, skip
+    asked: list[tuple[str, str, int | None, int]]  # file, folder or glob, format, limit, skip
+    inputs = config.corpus.inputs if config.corpus else ()
+    texts = [(item.path, str(item.format), item.limit, item.skip) for item in inputs]
     if stage.format in ("translation", "bilingual") and config.synth:
-        asked = [(pair.target or pair.source, pair.limit, pair.skip) for pair in config.synth.pairs]
-        if config.synth.translate and config.corpus:
-            asked += [(item.path, item.limit, item.skip) for item in config.corpus.inputs]
+        asked = [(pair.target or pair.source, "auto", pair.limit, pair.skip) for pair in config.synth.pairs]
+        asked += texts if config.synth.translate else []
     elif stage.format == "instruct" and config.synth:
-        asked = [(item.path, item.limit, 0) for item in config.synth.instructions]
-    elif config.corpus:
-        asked = [(item.path, item.limit, item.skip) for item in config.corpus.inputs]
+        asked = [(item.path, "auto", item.limit, item.skip) for item in config.synth.instructions]
+    else:
+        asked = texts
     counts = [_count_input(*one) for one in asked]
     known = [count for count in counts if count is not None]
     if known:
-        return sum(known), "lines of its input files"
+        missing = len(counts) - len(known)
+        without = f", {missing} of {len(counts)} inputs not counted" if missing else ""
+        return sum(known), f"lines of its input files{without}"
     if stage.max_examples is not None:
         return stage.max_examples, "max_examples; its files are not there yet"
     return None, "its files are not there and max_examples is not set"
 
 
-def _count_input(name: str, limit: int | None, skip: int) -> int | None:
-    pattern = resolve(name)
-    files = sorted(pattern.parent.glob(pattern.name))
-    if not files:
+def _count_input(name: str, file_format: str, limit: int | None, skip: int) -> int | None:
+    """Return how many rows an input has at most; None for a dataset of the hub and for what cannot be read here."""
+    if name.startswith(HUB):
+        return limit
+    try:
+        rows = sum(count_lines(path, format_of(path, file_format)) for path in input_paths(name))
+    except UserError:  # planning goes on; the step says what is wrong with it
         return None
-    lines = max(0, sum(map(_count_lines, files)) - skip)
-    return min(lines, limit) if limit is not None else lines
-
-
-def _count_lines(path: Path) -> int:
-    if path.suffix == ".parquet":
-        return count_rows(path)
-    with path.open("rb") as file:
-        return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+    rows = max(0, rows - skip)
+    return min(rows, limit) if limit is not None else rows

@@ -1,6 +1,7 @@
 """What each stage will do: rows, tokens, steps, operations, and the share of its time that the ledger takes."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,11 @@ from anukul.errors import UserError
 from anukul.model.loaded import Loaded
 from anukul.model.weightless import build_weightless, weightless
 from anukul.plan.fertility import Fertility
-from anukul.plan.memory_cpu import NO_DATA, DataBytes
+from anukul.plan.memory_cpu import NO_DATA, Batches, DataBytes
 from anukul.plan.rows import Sample, count_inputs, sample_replay, sample_stage
+from anukul.train.dry_run import pairs
 from anukul.train.formats import Example, Formatter
-from anukul.train.packing import Batch, collate
+from anukul.train.packing import Counts, collate
 from anukul.train.plan import StagePlan, plan_stage
 from anukul.train.probes import load_probes
 from anukul.train.readings import cadence, predicted_share
@@ -43,7 +45,7 @@ class StageCost:
     source: str  # where that is known from
     how: str  # how tokens were counted
     exact: bool  # by the plan that training itself will make
-    batch: Batch  # the micro-batch with the most learnt tokens that was seen
+    batches: Batches  # those that take the most memory, of the rows that were looked at
     data: DataBytes
     tokens: float = 0.0  # BOS and end tokens included; 0 where they are not known
     learnt: float = 0.0
@@ -83,10 +85,10 @@ def cost_of(
             sample = _made_up(config, stage, rows, fertility)
             how = "assumed as long as the held-out lines"
     if sample is None:
-        batch = _full_batch(settings)
+        batches = _full_batches(settings)
         reason = "no tokenizer" if formatter is None else "no held-out text to measure rows by"
         how = reason if rows is not None else source
-        return StageCost(stage, rows, source, how, False, batch, NO_DATA)
+        return StageCost(stage, rows, source, how, False, batches, NO_DATA)
     replay = sample_replay(root, formatter) if formatter and settings.of(stage).replay_share > 0 else None
     return _counted(config, shape, stage, sample, replay, source, how, probes)
 
@@ -132,7 +134,7 @@ def _counted(
         source=source,
         how=how,
         exact=exact,
-        batch=_fullest(plan, settings),
+        batches=_most(plan, settings),
         data=_data(sample, replay),
         tokens=tokens,
         learnt=learnt,
@@ -168,20 +170,24 @@ def necessary_flops(shape: "Shape", tokens: float, learnt: float, pairs: float) 
     return 4.0 * shape.linear_parameters * tokens + head * learnt + 12.0 * shape.hidden * shape.layers * pairs
 
 
-def _fullest(plan: StagePlan, settings: TrainSettings) -> Batch:
-    """The micro-batch with the most learnt tokens, as training picks the one that it sizes its memory by."""
+def _most(plan: StagePlan, settings: TrainSettings) -> Batches:
+    """The micro-batches that take the most memory, as training picks the one that it sizes its memory by."""
     size = (settings.micro_batch_tokens or settings.context) // settings.context
     steps = map(plan.step_rows, range(plan.steps))
     parts = [rows[start : start + size] for rows in steps for start in range(0, len(rows), size)]
-    most = max(parts, key=lambda rows: sum(int(plan.examples[i].learnt[1:].sum()) for r in rows for i in r))
-    return collate(most, plan.examples, settings.context, 0, torch.device("cpu"))
+    counts = Counts.of(plan.examples)
+    chosen = max(parts, key=lambda rows: counts.sums(rows)[1]), max(parts, key=partial(pairs, counts=counts))
+    cpu = torch.device("cpu")
+    learnt, seen = (collate(rows, plan.examples, settings.context, 0, cpu) for rows in chosen)
+    return Batches(learnt, seen)
 
 
-def _full_batch(settings: TrainSettings) -> Batch:
+def _full_batches(settings: TrainSettings) -> Batches:
     """A micro-batch as large as it can be: one text in each row, all of it learnt."""
     size = (settings.micro_batch_tokens or settings.context) // settings.context
     one = Example(np.zeros(settings.context, np.int32), np.ones(settings.context, np.bool_))
-    return collate([[0]] * size, [one], settings.context, 0, torch.device("cpu"))
+    batch = collate([[0]] * size, [one], settings.context, 0, torch.device("cpu"))
+    return Batches(batch, batch)
 
 
 def _data(sample: Sample, replay: Sample | None) -> DataBytes:

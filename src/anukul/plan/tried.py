@@ -6,8 +6,7 @@ from anukul import launch, pipeline
 from anukul.config import RunConfig
 from anukul.errors import UserError
 from anukul.plan.memory import Need, on_gpu
-from anukul.plan.memory_cpu import on_cpu
-from anukul.plan.printed import Gathered, gather, of_stage, print_stages
+from anukul.plan.printed import Gathered, cpu_needs, gather, of_stage, print_stages
 from anukul.plan.speed import find_speed
 from anukul.plan.text import amount, line, table, unit_of
 from anukul.progress import say
@@ -71,8 +70,8 @@ def _predicted(found: Gathered, measured: Measured, index: int) -> Need:
     cost = found.costs[index]
     config = of_stage(found.config, cost)
     if measured.device == "cpu":
-        return on_cpu(config, found.shape, cost.batch, cost.data)
+        return cpu_needs(found, [cost])[0]
     # of what the memory of the GPU leaves open, the nearest; CUDA's context is no part of what was measured
-    needs = on_gpu(config, found.shape, cost.batch)
+    needs = on_gpu(config, found.shape, cost.batches.learnt)
     bare = [Need(n.what, n.weights, n.trained, n.working, n.data, 0.0) for n in needs]
     return min(bare, key=lambda need: abs(need.total - measured.peak_bytes))

@@ -8,7 +8,7 @@ import json
 import os
 import platform
 import time
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -20,12 +20,14 @@ import torch
 from anukul.config import RunConfig, Stage, TrainSettings
 from anukul.model.adapter import add_adapter, trainable_parameters
 from anukul.model.base import load_base
+from anukul.model.documents import SHORT
 from anukul.model.loaded import Loaded
 from anukul.model.vocabulary import add_vocabulary
 from anukul.rundir import read_json, write_json
 from anukul.train.data import language_texts, own_examples, replay_examples
 from anukul.train.formats import Formatter
-from anukul.train.gauge import peak_memory
+from anukul.train.gauge import peak_memory, restart_peak
+from anukul.train.heap import keep_little
 from anukul.train.ledger import COST, Ledger, make_ledger
 from anukul.train.limits import within_limits
 from anukul.train.loop import train_stage
@@ -89,7 +91,7 @@ def dry_run(config: RunConfig, root: Path, index: int) -> Measured:
     stage = settings.stages[index]
     # a stage by itself: what it takes does not depend on the weights that it goes on from
     alone = config.model_copy(update={"train": settings.model_copy(update={"stages": (stage,)})})
-    _restart_peak()
+    restart_peak()
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with (
         TemporaryDirectory(prefix="anukul-dry-run-") as folder,
@@ -111,15 +113,10 @@ def read_dry_run(root: Path) -> tuple[dict[str, Any], Measured] | None:
     return found["key"], Measured(**found["measured"])
 
 
-def _restart_peak() -> None:
-    """Let the peak of resident memory begin anew at what is held now, where the system can do that."""
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-
-
 def _measure(config: RunConfig, root: Path, stage: Stage, folder: Path) -> Measured:
     settings = config.train
     assert settings is not None
+    keep_little()
     loaded = _load(config, root)
     formatter = Formatter(loaded.tokenizer, loaded.prefix_id, config.language, config.base_language)
     own = own_examples(root, stage, formatter)
@@ -168,19 +165,28 @@ def _load(config: RunConfig, root: Path) -> Loaded:
 
 
 def first_steps(plan: StagePlan, settings: TrainSettings) -> StagePlan:
-    """The first steps of a plan; the last of them is the step with the micro-batch that learns the most tokens."""
+    """The first steps of a plan; the last of them are those with the micro-batches that take the most memory: by the
+    pairs of tokens that see each other, and by the tokens that are learnt."""
     size = (settings.micro_batch_tokens or settings.context) // settings.context
     counts = Counts.of(plan.examples)
-
-    def most(step: int) -> int:
-        rows = plan.step_rows(step)
-        return max(counts.sums(rows[start : start + size])[1] for start in range(0, len(rows), size))
-
-    fullest = max(range(plan.steps), key=most)
-    others = [step for step in range(plan.steps) if step != fullest]
-    chosen = [*others[: STEPS - 1], fullest]
+    parts = [
+        (step, rows[start : start + size])
+        for step, rows in enumerate(map(plan.step_rows, range(plan.steps)))
+        for start in range(0, len(rows), size)
+    ]
+    seen = max(parts, key=lambda part: pairs(part[1], counts))[0]
+    learnt = max(parts, key=lambda part: counts.sums(part[1])[1])[0]
+    most = [learnt] if seen == learnt else [seen, learnt]
+    others = [step for step in range(plan.steps) if step not in most]
+    chosen = [*others[: STEPS - len(most)], *most]
     rows = [row for step in chosen for row in plan.step_rows(step)]
     return StagePlan(plan.examples, rows, plan.rows_per_step, plan.left_out)
+
+
+def pairs(rows: Sequence[Sequence[int]], counts: Counts) -> int:
+    """Pairs of tokens of a document for which a CPU keeps a probability: those of documents up to `SHORT` tokens."""
+    lengths = counts.tokens[[index for row in rows for index in row]]
+    return int((lengths[lengths <= SHORT] ** 2).sum())
 
 
 def _ledger(config: RunConfig, loaded: Loaded, folder: Path, plan: StagePlan) -> Ledger | None:

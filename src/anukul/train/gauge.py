@@ -10,6 +10,7 @@ adapter's few per cent and padding not at all.
 
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -97,8 +98,16 @@ def _seconds(left: torch.Tensor, right: torch.Tensor, product: torch.Tensor) -> 
     return time.perf_counter() - started
 
 
+def restart_peak() -> None:
+    """Let the peak begin anew at what is held now, where the system can do that."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+
+
 def peak_memory(device: torch.device) -> float | None:
-    """Peak GiB so far: of tensors on a GPU, else what this process had resident; None where a system does not say."""
+    """Peak GiB since `restart_peak`: of tensors on a GPU, else of this process; None where a system does not say."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
     status = Path("/proc/self/status")

@@ -1,6 +1,5 @@
 """What a machine runs out of, said as what a user can do about it."""
 
-import errno
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +8,8 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 
+from anukul.disk import FULL
 from anukul.errors import UserError
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager

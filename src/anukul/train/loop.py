@@ -91,12 +91,14 @@ def train_stage(
     more steps are bad than may be skipped.
     """
     settings = settings.of(stage)
+    heap = Heap(loaded.device)
+    heap.give_back(now=True)  # what was free after the rows were read is in the way of the first pass
     training = _prepare(loaded, plan, settings, stage, folder, processes)
+    heap.give_back(now=True)
     cursor = _resume(training, ledger)
     processes.require_same(training.parameters, f"before step {cursor.step + 1}")
     main = processes.is_main
     gauge = Gauge.of(loaded, plan, processes.count) if main else None
-    heap = Heap(loaded.device)
     with (
         packed_attention(loaded, settings.compile),
         MetricsLog(folder, cursor.step, trackers or Trackers()) if main else nullcontext() as log,

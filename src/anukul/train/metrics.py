@@ -33,7 +33,7 @@ class StepMetrics:
     tokens_per_second: float = 0.0
     seconds: float = 0.0
     utilization: float | None = None  # as `gauge` defines it; None where it cannot be told
-    memory_gib: float | None = None  # the peak so far
+    memory_gib: float | None = None  # the peak of the stage so far, in this process
 
 
 class LateReader:

@@ -8,7 +8,7 @@ from anukul.model.build import build_llama, save_base, train_tokenizer
 from anukul.model.loaded import Loaded, pick_device
 from anukul.progress import say
 from anukul.train.formats import Formatter, Segment
-from anukul.train.heap import keep_few_kernels
+from anukul.train.heap import keep_little
 from anukul.train.loop import train_stage
 from anukul.train.plan import plan_stage
 
@@ -27,7 +27,7 @@ def pretrain(texts: list[str], traces: list[str], settings: WorldSettings, folde
     """
     import torch
 
-    keep_few_kernels()
+    keep_little()
     tokenizer = train_tokenizer([*texts, *traces * (TRACE_WEIGHT - 1)], settings.base_vocabulary)
     model = build_llama(
         len(tokenizer), settings.base_hidden, settings.base_layers, settings.base_heads, seed=settings.seed

@@ -19,7 +19,8 @@ from anukul.train.checkpoint import checkpoints, read_cursor
 from anukul.train.data import language_texts, own_examples, replay_examples
 from anukul.train.distributed import Processes, begin_stage
 from anukul.train.formats import Formatter
-from anukul.train.heap import keep_few_kernels
+from anukul.train.gauge import restart_peak
+from anukul.train.heap import keep_little
 from anukul.train.ledger import OUTPUTS, make_ledger
 from anukul.train.limits import within_limits, writing
 from anukul.train.loop import train_stage
@@ -43,7 +44,8 @@ def run_stage(config: RunConfig, root: Path, index: int) -> Result:
 def _run_stage(config: RunConfig, root: Path, index: int, processes: Processes) -> Result:
     settings = config.train
     assert settings is not None
-    keep_few_kernels()
+    keep_little()
+    restart_peak()  # what the process did before, such as a stage or an evaluation, is none of this stage's
     stage = settings.stages[index]
     folder = root / "train" / stage.name
     check_licenses(config, root, stage)
