@@ -165,6 +165,7 @@ def test_what_was_shown_is_sent_and_the_token_is_written_nowhere(
     )
     data = json.loads(sent["data.json"])
     assert sent["data.json"] == (exported[1] / "train/text/adapter/data.json").read_bytes()
+    assert "/" not in data["base"]["name"]  # no folder of this machine is told to all
     assert data["licenses"]["CC0-1.0"] == "commercial" and data["stages"][0]["stage"] == "text"
     assert "| documents | made up | CC0-1.0 | 40 |" in body and "| documents | made up | CC0-1.0 |" in (
         sent["DATA.md"].decode()

@@ -1,13 +1,17 @@
 """The evaluation items that no training text may hold: gathered once, looked up by every worker."""
 
+import gc
 from functools import cache
 from pathlib import Path
+
+import pyarrow as pa
 
 from anukul.config import DecontaminateSettings, RunConfig
 from anukul.contamination.index import Contamination, EvalText
 from anukul.contamination.items import eval_texts
 from anukul.records import write_rows
 from anukul.tables import iter_rows
+from anukul.text import identify, shingles
 
 
 def gather(config: RunConfig, path: Path) -> None:
@@ -20,3 +24,12 @@ def gather(config: RunConfig, path: Path) -> None:
 def indexed(path: Path, settings: DecontaminateSettings) -> Contamination:
     """Return the index of the texts that `gather` wrote."""
     return Contamination(iter_rows(path, EvalText), settings.ngram, settings.share, settings.min_words)
+
+
+def forget() -> None:
+    """Let go of what was kept from row to row, some hundred MB: the next step of this process may be a training."""
+    indexed.cache_clear()
+    identify.forget()
+    shingles.forget()
+    gc.collect()
+    pa.default_memory_pool().release_unused()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from anukul.config import CorpusSettings, RunConfig, TextInput
-from anukul.contamination import Tally, gather, indexed
+from anukul.contamination import Tally, forget, gather, indexed
 from anukul.corpus.confusion import confusion
 from anukul.corpus.copies import JudgedShard, find_copies, repeated_ids
 from anukul.corpus.judged import JudgeJob, judge_shard
@@ -79,6 +79,7 @@ def run(config: RunConfig, root: Path) -> Result:
         name = "replay.parquet" if kind == "replay" else "documents.parquet"
         check_rows(folder / name, f"corpus/{name}", config)
     remove_folder(parts)
+    forget()
     return Result(outputs, dict(stats["rows"]))
 
 

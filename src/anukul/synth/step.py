@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from anukul.config import InstructionInput, PairInput, RunConfig, SynthSettings, TranslateSettings
-from anukul.contamination import Tally
+from anukul.contamination import Tally, forget
 from anukul.errors import UserError
 from anukul.licenses import check_rows, of_model, say_unknown
 from anukul.progress import bar, say
@@ -47,6 +47,7 @@ def run(config: RunConfig, root: Path) -> Result:
     outputs = [*(f"{table}.parquet" for table in stats["rows"]), "stats.json"]
     if decontaminates(config) is not None:
         outputs.append("contamination.json")
+    forget()
     return Result(outputs, dict(stats["rows"]))
 
 

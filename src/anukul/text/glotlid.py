@@ -25,6 +25,11 @@ def _model(path: str) -> Any:
         raise UserError(f"{path}: not a fastText model: {error}") from None
 
 
+def forget() -> None:
+    """Let go of the model."""
+    _model.cache_clear()
+
+
 def score(text: str, code: str, path: str) -> tuple[str, float, float]:
     """Return (the most probable label, its probability, the probability of `code`) for a paragraph.
 

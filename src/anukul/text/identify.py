@@ -14,6 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from anukul.languages import Language
+from anukul.text import glotlid
 from anukul.text.glotlid import score
 from anukul.text.measure import Measure, measure, meter
 from anukul.text.words import script_share
@@ -51,6 +52,12 @@ def _identifier(labels: tuple[str, ...]) -> "LanguageIdentifier":
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
     identifier.set_languages(list(labels))
     return identifier
+
+
+def forget() -> None:
+    """Let go of py3langid's models, of about 100 MB each, and of GlotLID's."""
+    _identifier.cache_clear()
+    glotlid.forget()
 
 
 def _log_ratios(text: str, language: Language) -> dict[str, float]:

@@ -56,6 +56,12 @@ def _powers(size: int) -> tuple[Hashes, Hashes]:
     return powers[0], powers[1]
 
 
+def forget() -> None:
+    """Let go of the tables, 40 MB."""
+    _values.cache_clear()
+    _powers.cache_clear()
+
+
 def word_hashes(texts: Sequence[str]) -> tuple[Hashes, Offsets]:
     """Return the hashes of the words of `texts`, one after the other, and where each text's begin, `[texts + 1]`."""
     hashes: list[Hashes] = []

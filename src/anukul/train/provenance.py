@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from anukul.config import STAGE_FILES, RunConfig, Stage
+from anukul.configfile import is_local
 from anukul.licenses import check_rows, of_model, use_of
 from anukul.rundir import read_json
 from anukul.train.doses import seen
@@ -86,7 +87,11 @@ def provenance(config: RunConfig, root: Path, index: int, used: Sequence[Example
     uses = {name: use_of(name, config.licenses) for name in names}
     return {
         "language": config.language,
-        "base": {"path": config.model.path, "license": base},
+        # a folder of this machine is nobody else's business: the file goes where the adapter goes
+        "base": {
+            "name": Path(config.model.path).name if is_local(config.model.path) else config.model.path,
+            "license": base,
+        },
         "commercial_use": next(
             (use for use in ("noncommercial", "unknown") if use in uses.values()), "commercial"
         ),
