@@ -1,6 +1,5 @@
 """The evaluation items that no training text may hold: gathered once, looked up by every worker."""
 
-import gc
 from functools import cache
 from pathlib import Path
 
@@ -31,5 +30,4 @@ def forget() -> None:
     indexed.cache_clear()
     identify.forget()
     shingles.forget()
-    gc.collect()
     pa.default_memory_pool().release_unused()
