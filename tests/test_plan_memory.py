@@ -59,7 +59,7 @@ def make(folder: Path, base: tuple[int, int, int, int], tied: bool, **train: Any
     ]
     write_rows(folder / "synth" / "pairs.parquet", pairs, Pair)
     # some steps, for the kernels of the shapes that a run meets
-    stage = {"name": "one", "format": "translation", "max_steps": 6}
+    stage = {"name": "one", "format": "translation", "max_steps": 12}
     given = {"stages": [stage], "context": 512, "replay_share": 0.0, **train}
     model = {"path": str(folder / "base")}
     return RunConfig.model_validate({"name": "t", "language": "npi_Deva", "model": model, "train": given})
