@@ -3,7 +3,7 @@
 Each case is a random Llama, trained in a process of its own by `anukul train`'s own code on made-up pairs. What was
 measured is VmHWM at the end, the most resident memory of the whole process.
 
-    python benchmarks/plan_memory.py            # all cases, some minutes on 2 cores
+    python benchmarks/plan_memory.py            # all cases, some half an hour on 2 cores
     python benchmarks/plan_memory.py 20m 58m    # some of them
 """
 
@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+STEPS = 40  # with fewer, fewer kernels are kept than a run keeps
 NEPALI = ["राम", "भात", "खान्छ", "सीता", "विद्यालय", "गई", "किसानले", "मकै", "रोप्यो", "तपाईं", "चिया", "खेल्छन्"]
 ENGLISH = [
     "Ram",
@@ -104,7 +105,7 @@ def make(case: Case, folder: Path) -> dict[str, Any]:
     ]
     write_rows(folder / "run" / "synth" / "pairs.parquet", pairs, Pair)
     train = {
-        "stages": [{"name": "one", "format": "translation", "max_steps": 4}],
+        "stages": [{"name": "one", "format": "translation", "epochs": 50, "max_steps": STEPS}],
         "lora": {"rank": case.rank},
         "context": case.context,
         "micro_batch_tokens": case.context * case.micro,

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from anukul.config import ModelSettings, RunConfig
 from anukul.model.base import load_base
 from anukul.model.build import build_llama, save_base, train_tokenizer
 from anukul.model.shape import read_shape
+from anukul.model.weightless import weightless
 from anukul.plan.counted import Counted
 from anukul.plan.memory import Pass, count_pass, moments, on_gpu
 from anukul.plan.printed import cpu_needs, gather
@@ -51,15 +53,15 @@ print(int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) *
 def make(folder: Path, base: tuple[int, int, int, int], tied: bool, **train: Any) -> RunConfig:
     """A random base (vocabulary, hidden, layers, heads) with pairs to train on, and the config of a run of it."""
     draw = np.random.default_rng(0)
-    texts = [" ".join(draw.choice(WORDS, 60)) for _ in range(120)]
+    # of many lengths, so that as many kernels are kept as of a run
+    texts = [" ".join(draw.choice(WORDS, draw.integers(5, 100))) for _ in range(400)]
     save_base(build_llama(*base, seed=0, tied=tied), train_tokenizer(texts, 400), folder / "base")
     pairs = [
         Pair(str(i), "", text[:80], text, "eng_Latn", "npi_Deva", "organic", "", "", "")
         for i, text in enumerate(texts)
     ]
     write_rows(folder / "synth" / "pairs.parquet", pairs, Pair)
-    # some steps, for the kernels of the shapes that a run meets
-    stage = {"name": "one", "format": "translation", "max_steps": 12}
+    stage = {"name": "one", "format": "translation", "max_steps": 12, "epochs": 20}
     given = {"stages": [stage], "context": 512, "replay_share": 0.0, **train}
     model = {"path": str(folder / "base")}
     return RunConfig.model_validate({"name": "t", "language": "npi_Deva", "model": model, "train": given})
@@ -115,6 +117,15 @@ def config_of(base: Path, **train: Any) -> RunConfig:
 def full_batch(rows: int, context: int) -> Batch:
     one = Example(np.full(context, 5, np.int32), np.ones(context, np.bool_))
     return collate([[0]] * rows, [one], context, 0, torch.device("cpu"))
+
+
+def test_a_copied_module_stays_in_the_mode_of_its_block() -> None:
+    """A copy of the mode itself overwrote memory, and `plan` died where embeddings are trained in full."""
+    with weightless():
+        layer = torch.nn.Embedding(10, 4)
+        copy = deepcopy(layer)
+        first, second = layer.weight, copy.weight
+        assert second is not first and second.fake_mode is first.fake_mode
 
 
 def test_storages_are_counted_once_and_until_their_last_tensor_is_gone() -> None:

@@ -26,7 +26,14 @@ def weightless() -> Iterator[Callable[[Tensor], Tensor]]:
     """Make tensors without content in the block; yields what turns a tensor with content into one without."""
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    with FakeTensorMode(allow_non_fake_inputs=True) as mode, _settable():
+    class Mode(FakeTensorMode):
+        """Stays one where a module is copied (peft copies what is trained in full). Every tensor holds its mode, and
+        torch copies it with the tensor: that copy overwrites memory that is not its own, and the process dies later."""
+
+        def __deepcopy__(self, memo: dict[int, Any]) -> "Mode":
+            return self
+
+    with Mode(allow_non_fake_inputs=True) as mode, _settable():
         yield mode.from_tensor
 
 
