@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from anukul.config import WorldSettings
-from anukul.rundir import hash_path, read_json
+from anukul.digests import hash_path
+from anukul.rundir import read_json
 from anukul.synth.world import WorldConfig, build
 from anukul.train.pretrain import pretrain
 

@@ -55,6 +55,7 @@ def test_steps_never_import_each_other() -> None:
         ("stats", (*STEPS, "scoring", "model", "cli", "pipeline")),
         ("text", (*STEPS, "scoring", "model", "cli", "pipeline")),
         ("records", (*STEPS, "scoring", "model", "text", "pipeline", "cli")),
+        ("digests", (*STEPS, "scoring", "model", "text", "pipeline", "cli", "rundir")),
         ("rundir", (*STEPS, "scoring", "model", "text", "pipeline", "cli")),
         ("config", (*STEPS, "scoring", "model", "text", "pipeline", "cli")),
     ],

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from anukul.digests import digest, hash_file, hash_path
 from anukul.errors import UserError
 from anukul.rundir import (
     StaleStepError,
@@ -13,9 +14,6 @@ from anukul.rundir import (
     atomic_file,
     atomic_folder,
     changed_keys,
-    digest,
-    hash_file,
-    hash_path,
     lock,
     read_json,
     remove_folder,

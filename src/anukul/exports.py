@@ -6,8 +6,9 @@ from typing import Any, Literal, get_args
 
 from anukul import pipeline
 from anukul.config import RunConfig
+from anukul.digests import hash_model
 from anukul.errors import UserError
-from anukul.rundir import Result, StaleStepError, StepFolder, hash_model, lock
+from anukul.rundir import Result, StaleStepError, StepFolder, lock
 
 Kind = Literal["merged", "adapter", "gguf"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -9,10 +9,11 @@ import yaml
 
 from anukul.config import STAGE_FILES, RunConfig, TextInput, resolve
 from anukul.configfile import input_files, prompts_path
+from anukul.digests import digest, hash_file, hash_model, hash_path
 from anukul.errors import UserError
 from anukul.languages import available
 from anukul.languages import load as load_language
-from anukul.rundir import StepFolder, digest, hash_file, hash_model, hash_path
+from anukul.rundir import StepFolder
 
 # What a language's YAML says of which text is kept, not of how it is put before a model.
 OF_CHOICE = {"thresholds", "quality", "boilerplate", "phone", "suffixes", "confusables", "identifier_rivals"}

@@ -34,15 +34,7 @@ from anukul.inputs import (
     synth_inputs,
 )
 from anukul.progress import say
-from anukul.rundir import (
-    Result,
-    StaleStepError,
-    StepFolder,
-    StepKey,
-    lock,
-    write_atomic,
-    write_json,
-)
+from anukul.rundir import Result, StaleStepError, StepFolder, StepKey, lock, write_atomic, write_json
 
 STEPS = ("corpus", "synth", "train", "evaluate", "probe", "report")
 # Where and by how many processes text is read, and how much of it may be unreadable, decides no row that is kept.

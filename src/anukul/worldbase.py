@@ -7,8 +7,9 @@ from pathlib import Path
 
 from anukul import __version__
 from anukul.config import WorldSettings
+from anukul.digests import digest, hash_file
 from anukul.progress import say
-from anukul.rundir import atomic_folder, digest, hash_file
+from anukul.rundir import atomic_folder
 
 SOURCES = ("synth/world", "model/build.py", "train/pretrain.py")
 

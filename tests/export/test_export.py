@@ -13,6 +13,7 @@ from small_run import config_of, train
 
 from anukul import exports
 from anukul.config import ModelSettings, RunConfig, VocabularySettings
+from anukul.digests import hash_path
 from anukul.errors import UserError
 from anukul.export import verify
 from anukul.export.texts import check_texts
@@ -21,7 +22,7 @@ from anukul.model.adapter import load_adapter
 from anukul.model.base import load_base
 from anukul.model.generate import generate_greedy
 from anukul.model.loaded import Loaded
-from anukul.rundir import hash_path, read_json
+from anukul.rundir import read_json
 
 Trained = tuple[RunConfig, Path]
 

@@ -7,10 +7,10 @@ import pytest
 
 from anukul.config import ModelSettings
 from anukul.configfile import is_local
+from anukul.digests import commit_of, hash_model
 from anukul.errors import UserError
 from anukul.model.base import load_base, load_tokenizer
 from anukul.model.build import build_llama, save_base, train_tokenizer
-from anukul.rundir import commit_of, hash_model
 
 FIRST, SECOND = "1" * 40, "2" * 40
 NAME, TOKENIZER = "someone/tiny", "someone/words"

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from anukul.config import LoraSettings, ModelSettings, VocabularySettings
+from anukul.digests import hash_path
 from anukul.errors import UserError
 from anukul.model import lora_variants, merge
 from anukul.model.adapter import add_adapter, load_adapter, save_adapter, trainable_parameters
@@ -17,7 +18,7 @@ from anukul.model.lora_variants import ADAPTER, FirstFactor, Magnitudes, SecondF
 from anukul.model.merge_check import check_layers
 from anukul.model.speed import compile_layers, keep_input_dtype
 from anukul.model.vocabulary import add_vocabulary
-from anukul.rundir import hash_path, read_json
+from anukul.rundir import read_json
 
 IDS = torch.tensor([[0, 40, 50, 60, 70, 80, 90, 100, 33, 34, 35, 36]])
 PLAIN = {"quantization": "none", "compute_dtype": "float32"}

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from anukul.config import LoraSettings, ModelSettings, RunConfig, VocabularySettings
+from anukul.digests import hash_path
 from anukul.errors import UserError
 from anukul.model.adapter import add_adapter, is_embedding, load_adapter, save_adapter, trainable_parameters
 from anukul.model.base import load_base
@@ -19,7 +20,6 @@ from anukul.model.merge import merge_into
 from anukul.model.merge_check import check_layers
 from anukul.model.vocabulary import MoreHead, add_vocabulary
 from anukul.records import Document, write_rows
-from anukul.rundir import hash_path
 from anukul.scoring.scorer import Scorer
 from anukul.train import step
 

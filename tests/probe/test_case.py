@@ -11,13 +11,14 @@ from probe_run import config, settings
 
 from anukul import casestudies, inputs, pipeline
 from anukul.config import CaseStudy, RunConfig
+from anukul.digests import hash_path
 from anukul.errors import UserError
 from anukul.model.adapter import load_adapter
 from anukul.model.base import load_base
 from anukul.probe.align import align
 from anukul.probe.case import find_words, study
 from anukul.report.load import load_run
-from anukul.rundir import StepFolder, StepKey, hash_path
+from anukul.rundir import StepFolder, StepKey
 
 SENTENCE = "राम र सीता गए, राम सुत्यो।"
 

@@ -231,9 +231,8 @@ def score(kind: str, task: str, language: str, **given: Any) -> dict[str, Any]:
     return {**row, "clusters": given.get("n", row["n"]), **given}
 
 
-def make_evaluation(
-    root: Path, rng: np.random.Generator, chance_only: bool = False, loss: float = 0.01
-) -> None:
+def make_plain_scores(loss: float) -> list[dict[str, Any]]:
+    """Return the scores that know no shots: bits per byte, knowledge, agreement."""
     bits = {"metric": "bits_per_byte", "chance": None, "lost": None, "gained": None, "n": 1012}
     rows = [
         score("bits_per_byte", "flores-nepali", "npi_Deva", base=1.31, adapted=0.72, half=0.02, **bits),
@@ -266,7 +265,14 @@ def make_evaluation(
                 chance=0.5,
             )
         )
-    retention = []
+    return rows
+
+
+def make_shots(
+    rng: np.random.Generator, chance_only: bool
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the scores of all tasks at all shots, and how each differs from no shot."""
+    rows, retention = [], []
     for task, language, role, chance in (*TASKS, *TARGET_TASKS):
         start, effect = (chance, 0.0) if chance_only else (chance + 0.2, 0.08 if role == "target" else -0.03)
         zero: dict[str, float] = {}
@@ -305,6 +311,14 @@ def make_evaluation(
                 gain = around((adapted - zero["adapted"] - base + zero["base"]) / (1 - chance), 0.02)
                 retention.append({**head, "difference_in_differences": gain, "p": 0.05, "q": 0.11})
             rows += [row, {**row, "metric": "accuracy_norm"}]
+    return rows, retention
+
+
+def make_evaluation(
+    root: Path, rng: np.random.Generator, chance_only: bool = False, loss: float = 0.01
+) -> None:
+    shots, retention = make_shots(rng, chance_only)
+    rows = make_plain_scores(loss) + shots
     report = {
         "schema": 1,
         "confidence": 0.95,

@@ -1,6 +1,7 @@
 """Which language a row is in, by its own word for it, and whether it is asked and answered in that one."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,12 @@ ENGLISH = "Kathmandu is the capital of Nepal and it is a very old city."
 HINDI = "काठमांडू नेपाल की राजधानी है और यह बहुत पुराना शहर भी है जो घाटी में है।"
 
 
-def english(question: str, answer: str = NEPALI, **more: Any) -> RawInstruction:
-    return RawInstruction(0, question, more.pop("given", ""), answer, "eng_Latn", **more)
+def row(language: str, usual: str, question: str, answer: str = "", **more: Any) -> RawInstruction:
+    return RawInstruction(0, question, more.pop("given", ""), answer or usual, language, **more)
 
 
-def nepali(question: str, answer: str = ENGLISH, **more: Any) -> RawInstruction:
-    return RawInstruction(0, question, more.pop("given", ""), answer, "npi_Deva", **more)
+english = partial(row, "eng_Latn", NEPALI)
+nepali = partial(row, "npi_Deva", ENGLISH)
 
 
 @pytest.mark.parametrize(

@@ -22,13 +22,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from anukul.config import LoraSettings, ModelSettings, TrainSettings
+from anukul.digests import hash_path
 from anukul.errors import UserError
 from anukul.model.adapter import add_adapter, load_adapter, save_adapter, trainable_parameters
 from anukul.model.base import load_base
 from anukul.model.build import build_llama, save_base
 from anukul.model.documents import packed_attention
 from anukul.model.loaded import Loaded
-from anukul.rundir import hash_path
 from anukul.train import loop, step
 from anukul.train.audit import Findings, audit
 from anukul.train.distributed import ALONE

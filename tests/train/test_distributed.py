@@ -21,9 +21,10 @@ from safetensors.torch import load_file
 from anukul import pipeline
 from anukul.cli import prepare
 from anukul.config import RunConfig
+from anukul.digests import hash_path
 from anukul.errors import UserError
 from anukul.lifeline import HOST
-from anukul.rundir import hash_path, read_json
+from anukul.rundir import read_json
 from anukul.train import distributed, step
 from anukul.train.checkpoint import checkpoints
 from anukul.train.distributed import Processes

@@ -14,10 +14,11 @@ import torch
 from made_stage import ENGLISH, NEPALI, lines, make_run, random_example, settings_of
 
 from anukul.config import RunConfig
+from anukul.digests import hash_path
 from anukul.plan.printed import ledger_share
 from anukul.plan.speed import Speed, fitting_dry_run
 from anukul.plan.stages import StageCost
-from anukul.rundir import hash_path, read_json
+from anukul.rundir import read_json
 from anukul.train.dry_run import FILE, STEPS, dry_run, first_steps, key_of, read_dry_run
 from anukul.train.packing import Counts
 from anukul.train.plan import StagePlan

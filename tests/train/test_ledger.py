@@ -15,6 +15,7 @@ import torch
 from pydantic import ValidationError
 
 from anukul.config import LedgerSettings, LoraSettings, ModelSettings, RunConfig, TaskSettings
+from anukul.digests import hash_path
 from anukul.errors import UserError
 from anukul.evaluate.tasks.run import score_variants, variants_of
 from anukul.items.load import load_task
@@ -23,7 +24,6 @@ from anukul.model.base import load_base
 from anukul.model.documents import packed_attention
 from anukul.model.loaded import Loaded
 from anukul.records import Document, write_rows
-from anukul.rundir import hash_path
 from anukul.scoring.harness import AnukulLM
 from anukul.scoring.scorer import Scorer
 from anukul.train import checkpoint, step

@@ -23,12 +23,12 @@ from made_stage import (
 )
 
 from anukul.config import ModelSettings, TrainSettings
+from anukul.digests import hash_path
 from anukul.errors import UserError
 from anukul.model.adapter import add_adapter, load_adapter, save_adapter, trainable_parameters
 from anukul.model.base import load_base
 from anukul.model.build import build_llama, save_base
 from anukul.model.loaded import Loaded
-from anukul.rundir import hash_path
 from anukul.train import loop, step
 from anukul.train.checkpoint import checkpoints
 from anukul.train.formats import Example, Formatter

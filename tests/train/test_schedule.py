@@ -13,12 +13,13 @@ from pydantic import ValidationError
 
 from anukul import configfile, pipeline
 from anukul.config import LoraSettings, ModelSettings, RunConfig, Stage, TrainSettings, WorldSettings
+from anukul.digests import hash_path
 from anukul.model.adapter import add_adapter, trainable_parameters
 from anukul.model.base import load_base
 from anukul.model.shape import read_shape
 from anukul.plan.disk import predict_disk
 from anukul.plan.memory import trained_parameters
-from anukul.rundir import hash_path, read_json
+from anukul.rundir import read_json
 from anukul.synth.world import WorldConfig, build
 from anukul.train import loop, step
 from anukul.train.optimizer import learning_rate_factor, make_optimizer, set_learning_rate

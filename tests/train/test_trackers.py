@@ -18,8 +18,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from anukul import cli, pipeline
 from anukul.config import RunConfig
+from anukul.digests import hash_path
 from anukul.errors import UserError
-from anukul.rundir import hash_path
 from anukul.train import loop, step, trackers
 from anukul.train.metrics import TRACKED
 from anukul.train.trackers import Trackers, flat, require_installed

@@ -8,6 +8,7 @@ from typing import Any
 
 from anukul import progress
 from anukul.config import EvaluateSettings, RunConfig, TaskSettings
+from anukul.digests import digest
 from anukul.errors import UserError
 from anukul.evaluate.agreement import TASK as AGREEMENT
 from anukul.evaluate.agreement import load_pairs
@@ -25,7 +26,6 @@ from anukul.items.load import LoadedTask, load_task
 from anukul.items.presets import expand
 from anukul.model.loaded import Loaded
 from anukul.records import Item
-from anukul.rundir import digest
 from anukul.scoring.cache import BatchCache
 from anukul.scoring.harness import AnukulLM
 from anukul.scoring.scorer import Scorer

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from anukul.config import RunConfig
+from anukul.digests import hash_file
 from anukul.errors import UserError
 from anukul.export.card import card_files, license_of
 from anukul.progress import say
-from anukul.rundir import hash_file, read_json, write_json
+from anukul.rundir import read_json, write_json
 
 TOKEN_VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anukul.config import RunConfig, resolve
+from anukul.digests import hash_path
 from anukul.errors import UserError
-from anukul.rundir import StepFolder, hash_path
+from anukul.rundir import StepFolder
 from anukul.text.files import format_of, input_paths, read_table
 
 DOCUMENTS = "corpus/documents.parquet"

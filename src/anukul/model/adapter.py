@@ -12,6 +12,7 @@ import torch.nn.functional as F  # noqa: N812  the usual name
 from torch import Tensor, nn
 
 from anukul.config import LoraSettings
+from anukul.digests import digest, hash_path
 from anukul.errors import UserError
 from anukul.model.loaded import Loaded
 from anukul.model.lora_variants import (
@@ -22,7 +23,7 @@ from anukul.model.lora_variants import (
     start_from_principal,
 )
 from anukul.model.vocabulary import load_vocabulary, save_vocabulary, set_aside
-from anukul.rundir import digest, hash_path, read_json, write_json
+from anukul.rundir import read_json, write_json
 
 CONFIG = "adapter_config.json"
 MODULE_LISTS = ("target_modules", "modules_to_save")

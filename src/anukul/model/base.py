@@ -8,10 +8,10 @@ import torch
 
 from anukul.config import ModelSettings
 from anukul.configfile import check_model, check_tokenizer, is_local
+from anukul.digests import commit_of, commits_of, hash_model
 from anukul.errors import UserError
 from anukul.model import nf4
 from anukul.model.loaded import DTYPES, Loaded, pick_device
-from anukul.rundir import commit_of, commits_of, hash_model
 
 
 def load_base(settings: ModelSettings, device: torch.device | None = None) -> Loaded:

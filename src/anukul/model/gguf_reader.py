@@ -5,10 +5,11 @@ from typing import Any
 
 import torch
 
+from anukul.digests import hash_file
 from anukul.errors import UserError
 from anukul.model.loaded import Loaded, pick_device
 from anukul.model.merge_check import StoredWeights
-from anukul.rundir import hash_file, read_json
+from anukul.rundir import read_json
 
 
 def load_gguf(model: Path, file: Path) -> tuple[Loaded, list[str]]:

@@ -4,9 +4,9 @@ import copy
 
 import torch
 
+from anukul.digests import digest
 from anukul.errors import UserError
 from anukul.model.loaded import Loaded
-from anukul.rundir import digest
 
 
 def random_like(loaded: Loaded, seed: int) -> Loaded:

@@ -19,10 +19,11 @@ import torch.nn.functional as F  # noqa: N812  the usual name
 from torch import Tensor, nn
 
 from anukul.config import VocabularySettings
+from anukul.digests import digest
 from anukul.errors import UserError
 from anukul.model.loaded import Loaded
 from anukul.progress import say
-from anukul.rundir import digest, read_json, write_json
+from anukul.rundir import read_json, write_json
 from anukul.tokenizer.files import JSON, SENTENCEPIECE, read_tokenizer
 from anukul.tokenizer.learn import Learner, check_scripts, write_files
 

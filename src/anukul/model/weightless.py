@@ -26,7 +26,7 @@ def weightless() -> Iterator[Callable[[Tensor], Tensor]]:
     """Make tensors without content in the block; yields what turns a tensor with content into one without."""
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    class Mode(FakeTensorMode):
+    class Mode(FakeTensorMode):  # type: ignore[no-untyped-call]  # torch ships it without annotations
         """Stays one where a module is copied (peft copies what is trained in full). Every tensor holds its mode, and
         torch copies it with the tensor: that copy overwrites memory that is not its own, and the process dies later."""
 

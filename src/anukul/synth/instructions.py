@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -82,16 +82,8 @@ def instruction_files(item: InstructionInput) -> Files:
 def read_instructions(item: InstructionInput, files: Files | None = None) -> Iterator[RawInstruction]:
     """Yield the rows of an input after `skip`, at most `limit`; raise UserError for a missing file or column."""
     stop = None if item.limit is None else item.skip + item.limit
-    yield from islice(_rows(item, files or instruction_files(item)), item.skip, stop)
-
-
-def _rows(item: InstructionInput, files: Files) -> Iterator[RawInstruction]:
-    number = 0
-    for path in files.paths:
-        for row in files.rows_of(path, _file_rows(item, path)):
-            row.number = number
-            yield row
-            number += 1
+    rows = (files or instruction_files(item)).numbered(partial(_file_rows, item))
+    yield from islice(rows, item.skip, stop)
 
 
 def _file_rows(item: InstructionInput, path: Path) -> Iterator[RawInstruction]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def read_pairs(pair_input: PairInput, files: Files | None = None) -> Iterator[Ra
     """
     files = files or pair_files(pair_input)
     stop = None if pair_input.limit is None else pair_input.skip + pair_input.limit
-    rows = _aligned(pair_input, files) if files.together else _columns(pair_input, files)
+    rows = _aligned(pair_input, files) if files.together else files.numbered(partial(_table, pair_input))
     yield from islice(rows, pair_input.skip, stop)
 
 
@@ -82,15 +83,6 @@ def _one(path: str) -> Path:
     if len(paths) > 1:
         raise UserError(f"{path}: matches {len(paths)} files; line-aligned text is one file for each side")
     return paths[0]
-
-
-def _columns(pair_input: PairInput, files: Files) -> Iterator[RawPair]:
-    number = 0
-    for path in files.paths:
-        for pair in files.rows_of(path, _table(pair_input, path)):
-            pair.number = number
-            yield pair
-            number += 1
 
 
 def _table(pair_input: PairInput, path: Path) -> Iterator[RawPair]:

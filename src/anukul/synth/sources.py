@@ -1,6 +1,6 @@
 """The files of given rows: read once to see which break off, as no row of these is kept, and then for their rows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -10,6 +10,7 @@ from anukul.text.files import BadFiles, CorruptFile, OddFile, broke_off, labels
 class Row(Protocol):
     """A row as read, or with the rule that drops it."""
 
+    number: int
     rule: str
     detail: str
 
@@ -44,6 +45,13 @@ class Files:
         self._budget = budget
         self.expected = sum(1 for _ in rows)
         self._budget = None
+
+    def numbered(self, read: Callable[[Path], Iterator[R]]) -> Iterator[R]:
+        """Yield the rows of one file after another, numbered from 0 through all of them."""
+        rows = (row for path in self.paths for row in self.rows_of(path, read(path)))
+        for number, row in enumerate(rows):
+            row.number = number
+            yield row
 
     def rows_of(self, path: Path, rows: Iterator[R]) -> Iterator[R]:
         """Yield the rows of a file; of one that breaks off those before, with the rule that drops them."""

@@ -25,8 +25,9 @@ from torch import Tensor, nn
 
 from anukul import lifeline
 from anukul.config import RunConfig
+from anukul.digests import hash_model
 from anukul.errors import LostProcessError, UserError
-from anukul.rundir import hash_model, write_atomic
+from anukul.rundir import write_atomic
 
 # What one process does within a step while the others wait for it; compiling is the longest. The dead and the failed
 # are not waited for: `lifeline` ends who waits.

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from anukul.config import LedgerSettings, RunConfig
+from anukul.digests import digest, hash_model
 from anukul.model.loaded import Loaded
 from anukul.progress import say
-from anukul.rundir import digest, hash_model, read_json, write_atomic, write_json
+from anukul.rundir import read_json, write_atomic, write_json
 from anukul.scoring.scorer import Scorer
 from anukul.train.distributed import joined
 from anukul.train.metrics import lines_until

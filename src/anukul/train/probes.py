@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from anukul.config import HeldOutText, LedgerProbes, ProbeTask, RunConfig, TaskSettings, resolve
+from anukul.digests import digest
 from anukul.errors import UserError
 from anukul.items.lines import load_held_out
 from anukul.items.load import TaskItem, load_task, predicted
 from anukul.items.rows import check_finite, strictly_best
 from anukul.model.loaded import Loaded, plain_attention, uncompiled
-from anukul.rundir import digest
 from anukul.scoring.scorer import Scorer, rolling_windows
 from anukul.scoring.trie import Request, window
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from anukul import languages, progress
 from anukul.config import GenerationSettings
+from anukul.digests import digest
 from anukul.errors import UserError
 from anukul.evaluate.generation.fidelity import measure
 from anukul.evaluate.generation.prompt_set import Prompt
 from anukul.model.generate import Generated, Sampling, generate
 from anukul.model.loaded import Loaded
 from anukul.records import Generation
-from anukul.rundir import digest
 from anukul.scoring.cache import BatchCache
 
 GREEDY_SEED = -1

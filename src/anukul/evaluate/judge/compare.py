@@ -14,6 +14,7 @@ from typing import Any
 
 from anukul import languages, progress
 from anukul.config import GenerationSettings, JudgeSettings, resolve
+from anukul.digests import digest
 from anukul.endpoint import Reply, read_reply
 from anukul.errors import UserError
 from anukul.evaluate.judge.client import WHERE, Client, check_client
@@ -21,7 +22,6 @@ from anukul.evaluate.judge.prompt import Question, ask_again, messages, parse
 from anukul.items.rows import read_jsonl
 from anukul.languages import Language
 from anukul.records import Generation
-from anukul.rundir import digest
 
 ASKS = 3  # how often a question is put before it counts as "no verdict"
 BYTES_PER_TOKEN = 3  # a Devanagari letter is 3 bytes, and rarely more than one token: an estimate from above

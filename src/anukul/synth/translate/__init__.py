@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from anukul.config import TranslateSettings, resolve
+from anukul.digests import digest, hash_path
 from anukul.errors import UserError
 from anukul.languages import Language
 from anukul.licenses import of_model
-from anukul.rundir import digest, hash_path
 from anukul.synth.translate.base import Told, Translation, Translator, Use
 from anukul.synth.translate.ctranslate import CTranslate2Translator
 from anukul.synth.translate.endpoint import EndpointTranslator
@@ -57,7 +57,7 @@ def make_translator(
 def model_hash(settings: TranslateSettings) -> str:
     """Return the digest that stands for the model: of its folder, or of its name where an endpoint holds it.
 
-    Of large weights it knows the size and a sample, see `rundir.hash_file`: it tells models apart, and proves nothing.
+    Of large weights it knows the size and a sample, see `digests.hash_file`: it tells models apart, and proves nothing.
     """
     if settings.endpoint is not None:
         return digest([settings.endpoint.base_url, settings.model, settings.endpoint.prompt])
