@@ -17,7 +17,7 @@ from anukul.model.build import build_llama, save_base, train_tokenizer
 from anukul.model.shape import read_shape
 from anukul.model.weightless import weightless
 from anukul.plan.counted import Counted
-from anukul.plan.memory import Pass, count_pass, moments, on_gpu
+from anukul.plan.memory import Pass, count_passes, moments, on_gpu
 from anukul.plan.printed import cpu_needs, gather
 from anukul.records import Pair, write_rows
 from anukul.train.formats import Example
@@ -146,7 +146,7 @@ def test_storages_are_counted_once_and_until_their_last_tensor_is_gone() -> None
 
 def test_weights_without_content_are_those_of_the_loaded_base(tiny_base: Path) -> None:
     config = config_of(tiny_base)
-    found = count_pass(config, full_batch(1, 128), False, False, False, layers=2)
+    [found] = count_passes(config, [full_batch(1, 128)], False, False, False, layers=2)
     loaded = load_base(config.model)
     held = {p.data_ptr(): p.numel() * p.element_size() for p in loaded.model.parameters()}
     buffers = sum(b.numel() * b.element_size() for b in loaded.model.buffers())
@@ -161,9 +161,9 @@ def test_more_layers_follow_in_a_straight_line(tmp_path: Path) -> None:
     import anukul.plan.memory as memory
 
     for recomputed in (False, True):
-        followed = count_pass(config, batch, False, False, recomputed, layers=7)
+        [followed] = count_passes(config, [batch], False, False, recomputed, layers=7)
         frozen, inside, trained, embeddings, *peaks = memory._count(
-            config, batch, False, False, recomputed, 7
+            config, [batch], False, False, recomputed, 7
         )
         assert (followed.frozen, followed.layers, followed.trained) == (frozen, inside, trained)
         assert followed.embeddings == embeddings == 0
@@ -196,7 +196,7 @@ def test_what_a_gpu_needs_falls_with_every_measure(tiny_base: Path) -> None:
 
 def test_gradients_that_stand_count_where_steps_take_several_micro_batches(tiny_base: Path) -> None:
     batch = full_batch(2, 128)
-    found = count_pass(config_of(tiny_base), batch, False, False, False, layers=2)
+    [found] = count_passes(config_of(tiny_base), [batch], False, False, False, layers=2)
     assert found.first < found.again <= found.first + 2 * found.trained
 
 
@@ -204,10 +204,11 @@ def test_gradients_that_stand_count_where_steps_take_several_micro_batches(tiny_
 def test_variants_are_counted_too(tiny_base: Path, lora: dict[str, Any]) -> None:
     config = config_of(tiny_base, lora={"rank": 8, **lora})
     batch = full_batch(1, 128)
-    plain = count_pass(config_of(tiny_base), batch, True, True, False, layers=2)
-    found = count_pass(config, batch, True, True, False, layers=2)
+    [plain] = count_passes(config_of(tiny_base), [batch], True, True, False, layers=2)
+    [found] = count_passes(config, [batch], True, True, False, layers=2)
     assert found.trained >= plain.trained and found.first > plain.first
-    assert found.frozen < count_pass(config, batch, True, False, False, layers=2).frozen
+    [kept] = count_passes(config, [batch], True, False, False, layers=2)
+    assert found.frozen < kept.frozen
 
 
 def test_llama_3_8b_fits_where_others_say_it_does() -> None:

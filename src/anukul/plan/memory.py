@@ -6,7 +6,7 @@ What no tensor shows is added: the process, the data, and what the audit and the
 import gc
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -96,10 +96,10 @@ def _lost() -> float:
     return LOST if old else LOST_LATER
 
 
-def count_pass(
-    config: RunConfig, batch: Batch, gpu: bool, packed: bool, recomputed: bool, layers: int
-) -> Pass:
-    """Run two passes of a micro-batch as training does, on tensors without content, and count their bytes.
+def count_passes(
+    config: RunConfig, batches: Sequence[Batch], gpu: bool, packed: bool, recomputed: bool, layers: int
+) -> list[Pass]:
+    """Run two passes of each micro-batch as training does, on tensors without content, and count their bytes.
 
     `gpu` takes the attention of a GPU, `packed` leaves 4-bit weights packed, `recomputed` recomputes every layer.
     Layers are alike: where there are more than `DIRECT`, two and one fewer of these are run, and the rest of the
@@ -109,22 +109,26 @@ def count_pass(
     assert settings is not None
     if packed and (settings.lora.dora or settings.lora.init != "default"):
         # these look at the dense weights when they are attached, which nothing stands for
-        dense = count_pass(config, batch, gpu, False, recomputed, layers)
-        saved = round(dense.layers * (1 - NF4_BITS / 8 / DTYPES[config.model.compute_dtype].itemsize))
-        return replace(dense, frozen=dense.frozen - saved, layers=dense.layers - saved)
+        dense = count_passes(config, batches, gpu, False, recomputed, layers)
+        saved = round(dense[0].layers * (1 - NF4_BITS / 8 / DTYPES[config.model.compute_dtype].itemsize))
+        return [replace(each, frozen=each.frozen - saved, layers=each.layers - saved) for each in dense]
     few = min(layers, DIRECT)
-    figures = _count(config, batch, gpu, packed, recomputed, few)
+    figures = _count(config, batches, gpu, packed, recomputed, few)
     if layers > few:
-        fewer = _count(config, batch, gpu, packed, recomputed, few - 1)
+        fewer = _count(config, batches, gpu, packed, recomputed, few - 1)
         figures = [a + (layers - few) * (a - b) for a, b in zip(figures, fewer, strict=True)]
-    frozen, inside, trained, embeddings, *peaks = figures
-    return Pass(frozen, inside, trained, embeddings, first=max(peaks[:3]), again=max(peaks[3:]))
+    (frozen, inside, trained, embeddings), peaks = figures[:4], figures[4:]
+    of_batches = [peaks[start : start + 6] for start in range(0, len(peaks), 6)]
+    return [
+        Pass(frozen, inside, trained, embeddings, first=max(each[:3]), again=max(each[3:]))
+        for each in of_batches
+    ]
 
 
 def _count(
-    config: RunConfig, batch: Batch, gpu: bool, packed: bool, recomputed: bool, layers: int
+    config: RunConfig, batches: Sequence[Batch], gpu: bool, packed: bool, recomputed: bool, layers: int
 ) -> list[int]:
-    """The figures of a `Pass` for so many layers; of each pass the peaks of `_one_pass`."""
+    """The figures of a `Pass` for so many layers; of each pass of each batch the peaks of `_one_pass`."""
     settings = config.train
     assert settings is not None
     gc.collect()
@@ -142,9 +146,11 @@ def _count(
         stands = counted.restart()
         if not gpu:
             counted.lost, counted.mapped = _lost(), standing_alone() - 1
-        emptied = _emptied(batch, empty)
+        peaks: list[int] = []
         with gpu_attention(loaded) if gpu else packed_attention(loaded), _blocks(gpu):
-            peaks = [*_one_pass(loaded, emptied, counted), *_one_pass(loaded, emptied, counted)]
+            for emptied in (_emptied(batch, empty) for batch in batches):
+                peaks += [*_one_pass(loaded, emptied, counted), *_one_pass(loaded, emptied, counted)]
+                loaded.model.zero_grad()
         trained = trainable_parameters(loaded)
         inside = {p for layer in decoder_layers(loaded) for p in layer.parameters() if not p.requires_grad}
         figures = [
@@ -224,7 +230,7 @@ def moments(settings: TrainSettings, found: Pass) -> float:
 
 
 def new_rows(settings: TrainSettings, shape: "Shape") -> float:
-    """Bytes of the rows of new pieces, which `count_pass` does not know: weights, gradients and moments."""
+    """Bytes of the rows of new pieces, which `count_passes` does not know: weights, gradients and moments."""
     if settings.vocabulary is None:
         return 0.0
     return 16.0 * settings.vocabulary.extend * shape.hidden * (1 if shape.tied else 2)
@@ -256,7 +262,7 @@ def on_gpu(config: RunConfig, shape: "Shape", batch: Batch, processes: int = 1) 
             wanted.append(("weights dequantised once, no layer recomputed", False, False))
     needs = []
     for what, packed, recomputed in wanted:
-        found = count_pass(config, batch, True, packed, recomputed, shape.layers)
+        [found] = count_passes(config, [batch], True, packed, recomputed, shape.layers)
         needs.append(_gpu_need(config, shape, processes, what, found))
         if processes > 1 and len(needs) == 1:
             shared = replace(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anukul.config import RunConfig, Stage
-from anukul.plan.memory import COPIES, Need, Pass, accumulates, count_pass, moments, new_rows
+from anukul.plan.memory import COPIES, Need, Pass, accumulates, count_passes, moments, new_rows
 from anukul.plan.process import Asked, Held, start
 from anukul.train.packing import Batch
 
@@ -51,16 +51,26 @@ def start_process(config: RunConfig, root: Path, stage: Stage) -> "subprocess.Po
     return start(asked)
 
 
-def on_cpu(config: RunConfig, shape: "Shape", batches: Batches, data: DataBytes, held: Held) -> Need:
-    """Predict the peak of this machine's resident memory, in a process that holds `held` by itself."""
+def count_batches(config: RunConfig, shape: "Shape", batches: Batches) -> list[Pass]:
+    """Count a pass of the micro-batch with the most learnt tokens, and of that with the most pairs."""
     settings = config.train
     assert settings is not None
     recomputed = settings.activation_checkpointing == "full"
     packed = config.model.dequantize == "never"
-    found = count_pass(config, batches.learnt, False, packed, recomputed, shape.layers)
-    other = count_pass(config, batches.seen, False, packed, recomputed, shape.layers)
+    both = (batches.learnt, batches.seen)
+    return count_passes(config, both, False, packed, recomputed, shape.layers)
+
+
+def on_cpu(config: RunConfig, shape: "Shape", passes: list[Pass], data: DataBytes, held: Held) -> Need:
+    """Predict the peak of this machine's resident memory, in a process that holds `held` by itself.
+
+    `passes` are those of `count_batches`.
+    """
+    settings = config.train
+    assert settings is not None
+    found = passes[0]
     copies = found.trained * COPIES / 4
-    step = max((each.again if accumulates(settings) else each.first) for each in (found, other))
+    step = max((each.again if accumulates(settings) else each.first) for each in passes)
     rows = data.reading - data.examples - moments(settings, found)
     # a step stands beside the kernels of many shapes; before the first step there are few
     phases = (

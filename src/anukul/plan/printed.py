@@ -11,7 +11,7 @@ from anukul.model.shape import Shape, read_shape
 from anukul.plan.disk import predict_disk
 from anukul.plan.fertility import Fertility, measure_held_out
 from anukul.plan.memory import Need, on_gpu, trained_parameters
-from anukul.plan.memory_cpu import on_cpu, start_process
+from anukul.plan.memory_cpu import count_batches, on_cpu, start_process
 from anukul.plan.process import finish
 from anukul.plan.speed import Speed, find_speed, memory_of_machine, runs_here
 from anukul.plan.stages import Probes, StageCost, cost_of, count_probes
@@ -142,9 +142,16 @@ def cpu_needs(found: Gathered, costs: list[StageCost]) -> list[Need]:
     Raises UserError where the process that is tried fails.
     """
     most = max(costs, key=lambda cost: cost.data.reading)
-    held = finish(start_process(found.config, found.root, most.stage))
+    configs = [of_stage(found.config, cost) for cost in costs]
+    with start_process(found.config, found.root, most.stage) as process:
+        counted = [
+            count_batches(config, found.shape, cost.batches)
+            for config, cost in zip(configs, costs, strict=True)
+        ]
+        held = finish(process)
     return [
-        on_cpu(of_stage(found.config, cost), found.shape, cost.batches, cost.data, held) for cost in costs
+        on_cpu(config, found.shape, passes, cost.data, held)
+        for config, passes, cost in zip(configs, counted, costs, strict=True)
     ]
 
 

@@ -26,6 +26,7 @@ from anukul.train.metrics import StepMetrics
 from anukul.train.plan import StagePlan
 
 SIZES = (256, 512, 1024, 2048, 4096, 8192)
+ON_CPU = 2048  # larger ones run no faster on a CPU, and would hold 100 MiB that small runs never need
 TRIALS = 3
 LONGEST = 0.5  # seconds for the trials of one size
 ROOM = 0.1  # of a GPU's free memory, for the matrices
@@ -73,6 +74,8 @@ def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
     cuda = device.type == "cuda"
     best = 0.0
     for size in SIZES:
+        if not cuda and size > ON_CPU:
+            break
         if cuda and 3 * size**2 * dtype.itemsize > ROOM * torch.cuda.mem_get_info(device)[0]:
             break
         generator = torch.Generator(device).manual_seed(0)
