@@ -100,7 +100,7 @@ def _one_step(
     try:
         pipeline.run_steps(config, config_file.read_text("utf-8"), root, (step,), (step,) if redo else ())
     except StaleStepError as stale:  # `anukul run` is told which step to redo; a step's own command knows
-        raise UserError(str(stale).replace(f"--redo {step},", "--redo,")) from None
+        raise UserError(stale.said("--redo")) from None
 
 
 @app.command()

@@ -131,11 +131,17 @@ class StaleStepError(UserError):
     """A step's output was made with other settings or inputs than those asked for now."""
 
     def __init__(self, folder: Path, step: str, changes: list[str]) -> None:
+        self.folder = folder
+        self.step = step
         self.changes = changes
-        shown = "; ".join(changes[:8]) + ("; …" if len(changes) > 8 else "")
-        super().__init__(
-            f"{folder}: step '{step}' was made with other settings or inputs: {shown}. "
-            f"Redo it with --redo {step.partition('/')[0]}, or use another --run folder"
+        super().__init__(self.said(f"--redo {step.partition('/')[0]}"))
+
+    def said(self, redo: str) -> str:
+        """Return the message, with the option that makes the step again."""
+        shown = "; ".join(self.changes[:8]) + ("; …" if len(self.changes) > 8 else "")
+        return (
+            f"{self.folder}: step '{self.step}' was made with other settings or inputs: {shown}. "
+            f"Redo it with {redo}, or use another --run folder"
         )
 
 

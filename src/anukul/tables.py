@@ -108,3 +108,13 @@ def iter_rows(path: Path, row_type: type[Row], size: int = 10_000) -> Iterator[R
         for batch in file.iter_batches(size, columns=names):
             for item in batch.to_pylist():
                 yield row_type(**item)
+
+
+def rules_of(path: Path) -> dict[str, int] | None:
+    """Return how many rows of a file each rule touched, None where the file does not say."""
+    import pyarrow.parquet as pq
+
+    if "rules" not in pq.read_schema(path).names:
+        return None
+    held = pq.read_table(path, columns=["rules"])["rules"].to_pylist()
+    return dict(sorted(Counter(rule for rules in held for rule in rules or []).items()))

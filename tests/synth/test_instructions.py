@@ -18,6 +18,7 @@ from anukul.synth.instruct import Work, make_instructions
 from anukul.synth.instructions import RawInstruction, judge_instruction, read_instructions
 from anukul.synth.markup import prose
 from anukul.synth.protect import changed, protect, restore
+from anukul.synth.seen import Seen
 from anukul.synth.translate import Translation
 
 TARGET, BASE = load("npi_Deva"), load("eng_Latn")
@@ -216,7 +217,7 @@ def translated(
 ) -> tuple[list[Instruction], list[Dropped]]:
     asked = TranslateSettings(model="nllb-200-600M-ct2")
     item = InstructionInput(path="x", source="dolly", license="CC-BY-SA-3.0", translate=asked, **more)
-    made = make_instructions(rows, Work(item, 0, TARGET, BASE, set(), translator))
+    made = make_instructions(rows, Work(item, 0, TARGET, BASE, Seen(), translator))
     return made.kept, made.dropped
 
 

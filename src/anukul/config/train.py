@@ -218,6 +218,11 @@ class TrainSettings(Section):
         }
         return self.model_copy(update={**open_still, **own})
 
+    @property
+    def rows_per_micro_batch(self) -> int:
+        """Packed rows in one forward."""
+        return (self.micro_batch_tokens or self.context) // self.context
+
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
         names = [stage.name for stage in self.stages]

@@ -3,8 +3,6 @@
 from functools import cache
 from pathlib import Path
 
-import pyarrow as pa
-
 from anukul.config import DecontaminateSettings, RunConfig
 from anukul.contamination.index import Contamination, EvalText
 from anukul.contamination.items import eval_texts
@@ -27,6 +25,8 @@ def indexed(path: Path, settings: DecontaminateSettings) -> Contamination:
 
 def forget() -> None:
     """Let go of what was kept from row to row, some hundred MB: the next step of this process may be a training."""
+    import pyarrow as pa
+
     indexed.cache_clear()
     identify.forget()
     shingles.forget()

@@ -93,7 +93,7 @@ class Tally:
                     "rows_dropped": self.rows.get(name, 0),
                     "exact": self.exact.get(name, 0),
                     "sides": dict(sorted(self.sides.get(name, {}).items())),
-                    "touched": sorted(self.items.get(name, ()), key=_in_order),
+                    "touched": sorted(self.items.get(name, ()), key=in_order),
                     "samples": self.samples.get(name, []),
                 }
                 for name, size in sorted(index.sets.items())
@@ -101,6 +101,6 @@ class Tally:
         }
 
 
-def _in_order(item: str) -> tuple[int, str]:
+def in_order(item: str) -> tuple[int, str]:
     """Sort numbers as numbers."""
     return (int(item) if item.isdecimal() else -1), item

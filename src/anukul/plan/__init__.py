@@ -1,7 +1,6 @@
 """`anukul plan`: what a run will cost, said before anything is paid for. No weights and no network are used."""
 
 from anukul.plan.memory import on_gpu, trained_parameters
-from anukul.plan.memory_cpu import on_cpu
 from anukul.plan.printed import print_plan
 
-__all__ = ["on_cpu", "on_gpu", "print_plan", "trained_parameters"]
+__all__ = ["on_gpu", "print_plan", "trained_parameters"]

@@ -8,7 +8,7 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -148,7 +148,7 @@ def _count(
             counted.lost, counted.mapped = _lost(), standing_alone() - 1
         peaks: list[int] = []
         with gpu_attention(loaded) if gpu else packed_attention(loaded), _blocks(gpu):
-            for emptied in (_emptied(batch, empty) for batch in batches):
+            for emptied in (batch.each(empty) for batch in batches):
                 peaks += [*_one_pass(loaded, emptied, counted), *_one_pass(loaded, emptied, counted)]
                 loaded.model.zero_grad()
         trained = trainable_parameters(loaded)
@@ -188,12 +188,6 @@ def _silently() -> Iterator[None]:
 
 def _bytes(parameters: Iterable[Tensor]) -> int:
     return sum(parameter.numel() * parameter.element_size() for parameter in parameters)
-
-
-def _emptied(batch: Batch, empty: Any) -> Batch:
-    values = {field.name: getattr(batch, field.name) for field in fields(batch)}
-    changed = {name: empty(value) for name, value in values.items() if isinstance(value, Tensor)}
-    return replace(batch, documents=batch.documents.each(empty), **changed)
 
 
 def _one_pass(loaded: Loaded, batch: Batch, counted: Counted) -> list[int]:

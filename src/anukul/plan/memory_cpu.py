@@ -57,14 +57,14 @@ def count_batches(config: RunConfig, shape: "Shape", batches: Batches) -> list[P
     assert settings is not None
     recomputed = settings.activation_checkpointing == "full"
     packed = config.model.dequantize == "never"
-    both = (batches.learnt, batches.seen)
+    both = [batches.learnt] if batches.seen is batches.learnt else [batches.learnt, batches.seen]
     return count_passes(config, both, False, packed, recomputed, shape.layers)
 
 
 def on_cpu(config: RunConfig, shape: "Shape", passes: list[Pass], data: DataBytes, held: Held) -> Need:
     """Predict the peak of this machine's resident memory, in a process that holds `held` by itself.
 
-    `passes` are those of `count_batches`.
+    `passes` are those of `count_batches`, the first that of the micro-batch with the most learnt tokens.
     """
     settings = config.train
     assert settings is not None

@@ -172,19 +172,22 @@ def necessary_flops(shape: "Shape", tokens: float, learnt: float, pairs: float) 
 
 def _most(plan: StagePlan, settings: TrainSettings) -> Batches:
     """The micro-batches that take the most memory, as training picks the one that it sizes its memory by."""
-    size = (settings.micro_batch_tokens or settings.context) // settings.context
+    size = settings.rows_per_micro_batch
     steps = map(plan.step_rows, range(plan.steps))
     parts = [rows[start : start + size] for rows in steps for start in range(0, len(rows), size)]
     counts = Counts.of(plan.examples)
-    chosen = max(parts, key=lambda rows: counts.sums(rows)[1]), max(parts, key=partial(pairs, counts=counts))
-    cpu = torch.device("cpu")
-    learnt, seen = (collate(rows, plan.examples, settings.context, 0, cpu) for rows in chosen)
-    return Batches(learnt, seen)
+    learnt = max(parts, key=lambda rows: counts.sums(rows)[1])
+    seen = max(parts, key=partial(pairs, counts=counts))
+    made = [
+        collate(rows, plan.examples, settings.context, 0, torch.device("cpu"))
+        for rows in ([learnt] if seen is learnt else [learnt, seen])
+    ]
+    return Batches(made[0], made[-1])
 
 
 def _full_batches(settings: TrainSettings) -> Batches:
     """A micro-batch as large as it can be: one text in each row, all of it learnt."""
-    size = (settings.micro_batch_tokens or settings.context) // settings.context
+    size = settings.rows_per_micro_batch
     one = Example(np.zeros(settings.context, np.int32), np.ones(settings.context, np.bool_))
     batch = collate([[0]] * size, [one], settings.context, 0, torch.device("cpu"))
     return Batches(batch, batch)

@@ -11,7 +11,7 @@ from anukul.report.card import escape, language_code
 from anukul.report.data import RunData
 from anukul.report.format import count, percent
 from anukul.report.load import HELD
-from anukul.report.loaddata import load_data
+from anukul.report.loaddata import DataPart, load_data
 from anukul.report.rulewords import meaning
 from anukul.report.sections.trust import TRUST, answers
 
@@ -44,15 +44,16 @@ def render(data: RunData) -> str:
     """Return report/DATA.md: front matter that the hub reads, then what a person asks."""
     front = yaml.safe_dump(front_matter(data), allow_unicode=True, sort_keys=False, width=120)
     target = data.language(data.config.language)
+    part = load_data(data.root, ())
     parts = [
         f"---\n{front}---\n\n# Data of {escape(data.config.name)}: {escape(target)}",
         f"The text that anukul {__version__} read, filtered and made for teaching a base model "
         f"{escape(target)}. Figures "
         "come from the run folder; nothing here was typed by hand.",
-        *_short(data),
+        *_short(data, part),
         *_rows(data),
-        *_origin(data),
-        *_filters(data),
+        *_origin(data, part),
+        *_filters(data, part),
         *_samples(data),
         *_duties(data),
     ]
@@ -91,9 +92,8 @@ def _hub(name: str) -> str:
     return lower if lower in HUB else "unknown" if lower in ("", "unknown") else "other"
 
 
-def _short(data: RunData) -> list[str]:
+def _short(data: RunData, part: DataPart) -> list[str]:
     """Return the questions of the report's data part, with their answers."""
-    part = load_data(data.root, ())
     rows = [(question, word, answer) for question, word, answer, _ in answers(data, part)]
     return ["## In short", _table(("question", "verdict", "answer"), rows), TRUST]
 
@@ -120,8 +120,7 @@ def _rows(data: RunData) -> list[str]:
     return ["## Rows", _table(("rows of", "source", "license", "use", "base-language side", "rows"), held)]
 
 
-def _origin(data: RunData) -> list[str]:
-    part = load_data(data.root, ())
+def _origin(data: RunData, part: DataPart) -> list[str]:
     said = ["## Where it comes from"]
     inputs = [
         (
@@ -147,8 +146,7 @@ def _origin(data: RunData) -> list[str]:
     return said
 
 
-def _filters(data: RunData) -> list[str]:
-    part = load_data(data.root, ())
+def _filters(data: RunData, part: DataPart) -> list[str]:
     said = ["## What was dropped, and how it was looked at"]
     if data.dropped:
         said.append(

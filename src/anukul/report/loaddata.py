@@ -8,6 +8,7 @@ from typing import Any
 from anukul.records import Duplicate, PairSample, read_rows
 from anukul.report.loadleaks import Contamination, load_contamination
 from anukul.report.reading import read_object
+from anukul.tables import rules_of
 
 LARGEST = 5  # clusters shown
 SHOWN = 300  # characters of a text that is shown
@@ -128,15 +129,9 @@ def _size(count: int) -> str:
 
 def _touched(root: Path) -> dict[str, dict[str, int]]:
     """Return how many kept pairs and instructions each rule changed; a file without the column is left out."""
-    import pyarrow.parquet as pq
-
-    found = {}
-    for name in ("pairs", "instructions"):
-        path = root / "synth" / f"{name}.parquet"
-        if path.exists() and "rules" in pq.read_schema(path).names:
-            held = pq.read_table(path, columns=["rules"])["rules"].to_pylist()
-            found[name] = dict(Counter(rule for rules in held for rule in rules or ()))
-    return found
+    paths = {name: root / "synth" / f"{name}.parquet" for name in ("pairs", "instructions")}
+    found = {name: rules_of(path) for name, path in paths.items() if path.exists()}
+    return {name: rules for name, rules in found.items() if rules is not None}
 
 
 def beginnings(root: Path, ids: set[str]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Given rows, shard by shard: parallel text and instructions."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, TypeVar
@@ -13,8 +14,8 @@ from anukul.synth.instructions import RawInstruction, read_instructions
 from anukul.synth.pairs import RawPair, made_by, read_pairs
 from anukul.synth.samples import shown
 from anukul.synth.sources import Files
-from anukul.synth.state import EMPTY, Reason, Synth, count, instruction_key, teller, within_budget
-from anukul.tables import add_up, chunks
+from anukul.synth.state import Reason, Synth, count, instruction_key, teller, within_budget
+from anukul.tables import chunks
 from anukul.text.keys import hash_key
 
 Raw = TypeVar("Raw")
@@ -54,11 +55,14 @@ def add_instructions(
     rows = chunks(read_instructions(item, files), size)
     said = None if item.translate else item.source
     stats: Stats = []
+    dropped: Counter[str] = Counter()
+    sent = 0  # by an earlier process too
     for counted in _add(synth, "instructions", index, rows, write, said, progress):
         stats.append(counted)
-        work.sent = sum(one["sent"] for one in stats)  # those of an earlier process too
+        dropped.update(counted["dropped"])
+        sent += counted["sent"]
+        work.sent = sent
         if item.translate is not None:
-            dropped = add_up(stats, EMPTY)["dropped"]
             within_budget(instruction_key(index), item.translate, dropped, files.expected)
     return stats
 

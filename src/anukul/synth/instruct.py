@@ -10,6 +10,7 @@ from anukul.records import Dropped, Instruction
 from anukul.synth.clean import clean
 from anukul.synth.instructions import RawInstruction, guess_language, judge_instruction, run_code
 from anukul.synth.protect import Protected, changed, missing, protect, restore
+from anukul.synth.seen import Seen
 from anukul.synth.translate import Translation, Translator
 from anukul.text.keys import hash_key
 
@@ -32,7 +33,7 @@ class Work:
     index: int
     target: Language
     base: Language
-    seen: set[int]  # keys of the rows kept so far, of all inputs; it grows
+    seen: Seen  # keys of the rows kept so far, of all inputs; it grows
     translator: Translator | None = None  # from `base` to `target`: rows of the base language are translated
     masks: bool = False  # hide addresses and telephone numbers
     contaminated: Callable[[Sequence[Asked]], list[Reason | None]] = nothing_held
@@ -114,7 +115,7 @@ def _cleaned(row: RawInstruction, work: Work) -> tuple[list[str], Reason | None]
     spoken = list({one.code: one for one in (language, work.target)}.values()) if work.masks else []
     done = [clean(text, language, spoken) for text in before]
     row.put([text for text, _ in done])
-    lost = (missing(*texts) for texts in zip(before, row.texts(), strict=True))
+    lost = (missing(old, new) for old, new in zip(before, row.texts(), strict=True) if old != new)
     return sorted({rule for _, rules in done for rule in rules}), next(filter(None, lost), None)
 
 

@@ -99,9 +99,9 @@ def _file_rows(item: InstructionInput, path: Path) -> Iterator[RawInstruction]:
         if row.rule:
             yield RawInstruction(0, "", "", row.raw, "", row.rule, row.detail)
         elif shape == "sharegpt":
-            yield _conversation(0, row, column, item)
+            yield _conversation(row, column, item)
         else:
-            yield _alpaca(0, row, item)
+            yield _alpaca(row, item)
 
 
 def _shape_of(item: InstructionInput, path: Path, file_format: str) -> tuple[str, str]:
@@ -120,10 +120,10 @@ def _shape_of(item: InstructionInput, path: Path, file_format: str) -> tuple[str
     return ("sharegpt", column) if column else ("alpaca", "")
 
 
-def _alpaca(number: int, row: RawRow, item: InstructionInput) -> RawInstruction:
+def _alpaca(row: RawRow, item: InstructionInput) -> RawInstruction:
     values = row.values
     return RawInstruction(
-        number,
+        0,
         values[item.instruction_column],
         values.get(item.input_column, ""),
         values.get(item.output_column, ""),
@@ -137,7 +137,7 @@ def _language_of(row: RawRow, item: InstructionInput) -> str:
     return said or item.language or ""
 
 
-def _conversation(number: int, row: RawRow, column: str, item: InstructionInput) -> RawInstruction:
+def _conversation(row: RawRow, column: str, item: InstructionInput) -> RawInstruction:
     """Read a conversation: who spoke twice spoke once, an answer to nothing and a question without one are left out."""
     text = row.values[column]
     language = _language_of(row, item)
@@ -145,11 +145,11 @@ def _conversation(number: int, row: RawRow, column: str, item: InstructionInput)
         said = [_message(message) for message in json.loads(text)]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         detail = f"{column}: not a list of messages with from and value, or role and content: {error}"
-        return RawInstruction(number, "", "", text, "", "bad_conversation", detail)
+        return RawInstruction(0, "", "", text, "", "bad_conversation", detail)
     unknown = sorted({who for who, _ in said if who not in ROLES})
     if unknown:
         detail = f"{column}: nobody knows who '{unknown[0]}' is; known: {', '.join(ROLES)}"
-        return RawInstruction(number, "", "", text, "", "bad_conversation", detail)
+        return RawInstruction(0, "", "", text, "", "bad_conversation", detail)
     # blanks before a turn may be the indentation of its code
     spoken = [(ROLES[who], words.strip("\r\n").rstrip()) for who, words in said if words.strip()]
     told = [row.values.get(item.system_column, ""), *(words for who, words in spoken if who == "system")]
@@ -167,10 +167,10 @@ def _conversation(number: int, row: RawRow, column: str, item: InstructionInput)
         del turns[-1]
     if not turns:
         detail = f"{column}: no question with its answer"
-        return RawInstruction(number, "", "", text, "", "no_answer", detail)
+        return RawInstruction(0, "", "", text, "", "no_answer", detail)
     asked, answered, *more = (words for _, words in turns)
     system = "\n".join(words for words in told if words)
-    return RawInstruction(number, asked, "", answered, language, turns=more, system=system)
+    return RawInstruction(0, asked, "", answered, language, turns=more, system=system)
 
 
 def _message(message: dict[str, Any]) -> tuple[str, str]:

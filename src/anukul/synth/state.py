@@ -50,7 +50,7 @@ class Synth:
         self.pair_keys = Seen()
         self.side_keys = {side: Seen() for side in SIDES[settings.unique_side]}
         self.paired = Seen()  # documents that have a pair, by their ids
-        self.instruction_keys: set[int] = set()
+        self.instruction_keys = Seen()
         self.parts = root / "synth" / "parts"
         self.shards = {name: Shards(self.parts / name, TABLES) for name in KINDS}
         self.instruction_translators: dict[int, Translator] = {}

@@ -167,7 +167,7 @@ def _load(config: RunConfig, root: Path) -> Loaded:
 def first_steps(plan: StagePlan, settings: TrainSettings) -> StagePlan:
     """The first steps of a plan; the last of them are those with the micro-batches that take the most memory: by the
     pairs of tokens that see each other, and by the tokens that are learnt."""
-    size = (settings.micro_batch_tokens or settings.context) // settings.context
+    size = settings.rows_per_micro_batch
     counts = Counts.of(plan.examples)
     parts = [
         (step, rows[start : start + size])

@@ -179,7 +179,7 @@ def _prepare(
         counts=counts,
         guard=SpikeGuard(loaded.device),
         skipped=Skipped(settings.max_skipped_steps, folder),
-        rows_per_micro_batch=(settings.micro_batch_tokens or settings.context) // settings.context,
+        rows_per_micro_batch=settings.rows_per_micro_batch,
         pad_id=loaded.tokenizer.pad_token_id or 0,
         processes=processes,
     )

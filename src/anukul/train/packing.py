@@ -31,18 +31,19 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """The same on `device`; from pinned memory the copy does not wait for what the device is doing."""
-        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+        return self.each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pinned(self) -> "Batch":
         """The same in pinned memory."""
-        return self._each(Tensor.pin_memory)
+        return self.each(Tensor.pin_memory)
 
     def without_loss(self) -> "Batch":
         """The same with nothing learnt: a pass that only keeps other processes company."""
         targets, predicting, replay = (part[:0] for part in (self.targets, self.predicting, self.replay))
         return replace(self, targets=targets, predicting=predicting, replay=replay)
 
-    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+    def each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        """The same with every tensor changed, such as moved."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         changed = {name: change(value) for name, value in values.items() if isinstance(value, Tensor)}
         return replace(self, documents=self.documents.each(change), **changed)

@@ -12,6 +12,7 @@ from anukul.config import STAGE_FILES, RunConfig, Stage
 from anukul.configfile import is_local
 from anukul.licenses import check_rows, of_model, use_of
 from anukul.rundir import read_json
+from anukul.tables import rules_of
 from anukul.train.doses import seen
 from anukul.train.formats import Example
 
@@ -54,22 +55,12 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
     return found
 
 
-def rules_of(path: Path) -> dict[str, int]:
-    """Return how many rows of a file each rule touched."""
-    import pyarrow.parquet as pq
-
-    if "rules" not in pq.read_schema(path).names:
-        return {}
-    held = pq.read_table(path, columns=["rules"])["rules"].to_pylist()
-    return dict(sorted(Counter(rule for rules in held for rule in rules or []).items()))
-
-
 def provenance(config: RunConfig, root: Path, index: int, used: Sequence[Example]) -> dict[str, Any]:
     """Return what data.json holds: the base, and of every stage so far its files, rows, and what it saw."""
     assert config.train is not None
     stage = config.train.stages[index]
     files = {
-        name: {"rows": rows_of(root / name), "rules": rules_of(root / name)}
+        name: {"rows": rows_of(root / name), "rules": rules_of(root / name) or {}}
         for name in files_of(config, stage)
     }
     before: list[dict[str, Any]] = []

@@ -16,6 +16,7 @@ LEAD = (
     "What the model was trained on, and whether to trust it: how much there is, whether it is the language, whether it "
     "repeats itself or knows the tests, who wrote it, whose data it holds, and what may be done with it."
 )
+COPY = "near_duplicate"  # a rule whose reason ends with the document that is copied
 FALLEN = 3  # rules that are named of an input
 USES = {"commercial": "commercial use", "noncommercial": "not for commercial use", "unknown": "not known"}
 
@@ -137,14 +138,14 @@ def dropped_table(rules: tuple[DropRule, ...]) -> Table:
 def samples_table(data: RunData) -> Table:
     """Return a few rows that each rule dropped, as they were; a near copy beside what it is a copy of."""
     samples = [(rule, row) for rule in data.dropped for row in rule.sample]
-    heads = {row.id: row.detail.rpartition(" ")[2] for rule, row in samples if rule.rule == "near_duplicate"}
-    originals = beginnings(data.root, set(heads.values()))
+    heads = {_head(row.detail) for rule, row in samples if rule.rule == COPY}
+    originals = beginnings(data.root, heads)
     rows = [
         (
             text(rule.rule.replace("_", " "), note=rule.step),
             Cell(row.text, "sample", f"{rule.step}/dropped.parquet: id {row.id}"),
             Cell(
-                _reason(row.detail, originals.get(heads.get(row.id, ""))),
+                _reason(rule.rule, row.detail, originals),
                 "sample",
                 f"{rule.step}/dropped.parquet: detail",
                 note=f"{row.source} · {row.id}",
@@ -155,5 +156,11 @@ def samples_table(data: RunData) -> Table:
     return Table("Drawn by the run's seed, the first 500 characters", ("Rule", "Text", "Reason"), tuple(rows))
 
 
-def _reason(detail: str, original: str | None) -> str:
+def _head(detail: str) -> str:
+    """Return the document that a near copy's reason names."""
+    return detail.rpartition(" ")[2]
+
+
+def _reason(rule: str, detail: str, originals: dict[str, str]) -> str:
+    original = originals.get(_head(detail)) if rule == COPY else None
     return detail if original is None else f"{detail}: {original}"

@@ -1,11 +1,13 @@
 """The data part on contamination: which evaluation items stood in which text, on which side, and what fell for it."""
 
+from anukul.contamination.tally import in_order
 from anukul.report.blocks import Block, Cell, Fold, Prose, Table, numeric, text
 from anukul.report.data import RunData
 from anukul.report.format import count, listing, plural
 from anukul.report.loadleaks import Contamination, Leak, items_of, merged, touched_of
 
 SAMPLES = 3  # of each set and step
+HOW = {"exact": "word for word", "sentence": "as a line or sentence"}
 RUNS = 100  # of ids of one set that are listed
 
 ROWS = {"corpus": ("document", "documents"), "synth": ("pair or instruction", "pairs and instructions")}
@@ -83,7 +85,8 @@ def method(found: Contamination) -> str:
     if not {"ngram", "share", "min_words"} <= told.keys():
         return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in told.items())
     return (
-        "A text holds an item where it is the item, case and punctuation aside, or where runs of "
+        "A text holds an item where it is the item, case and punctuation aside, or where a line or sentence of it is "
+        f"an item too short for the following; or where runs of "
         f"{told['ngram']} words that both have cover {100 * float(told['share']):g} % of the item's words, and "
         f"{told['min_words']} words at least. A row that holds one, on whichever side, is dropped whole."
     )
@@ -147,11 +150,6 @@ def ranges(ids: list[str]) -> list[str]:
     return [run[0] if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in found]
 
 
-def in_order(item: str) -> tuple[int, str]:
-    """Sort numbers as numbers."""
-    return (int(item) if item.isdecimal() else -1), item
-
-
 def samples_table(sets: list[tuple[str, list[Leak]]], data: RunData) -> Table:
     """Return some dropped rows of each set beside the item that each holds: the least alike may hold none."""
     rows = []
@@ -166,9 +164,7 @@ def samples_table(sets: list[tuple[str, list[Leak]]], data: RunData) -> Table:
                 continue
             shown.add(key)
             left -= 1
-            how = (
-                "word for word" if one.get("how") == "exact" else f"{float(one.get('share') or 0):.0%} of it"
-            )
+            how = HOW.get(str(one.get("how"))) or f"{float(one.get('share') or 0):.0%} of it"
             side = side_of(str(one.get("side") or leak.step), data)
             note = f"{side} · {one.get('source', '')} · row {one.get('row', '')}"
             rows.append(
