@@ -1,7 +1,6 @@
 """What each step reads, as digests by name: where one has changed, what the step made before is stale."""
 
 from collections.abc import Iterable, Sequence
-from functools import cache
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
@@ -73,7 +72,6 @@ def _spelled(config: RunConfig) -> dict[str, str]:
     }
 
 
-@cache
 def _said_of(code: str) -> dict[str, Any]:
     text = resources.files("anukul.languages").joinpath(f"{code}.yaml").read_text("utf-8")
     return dict(yaml.safe_load(text))
