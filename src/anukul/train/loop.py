@@ -68,7 +68,6 @@ class Training:
     counts: Counts
     guard: SpikeGuard
     skipped: Skipped
-    rows_per_micro_batch: int
     pad_id: int
     processes: Processes
 
@@ -143,7 +142,7 @@ def _one_step(training: Training, step: int, batches: Iterator[Batch]) -> tuple[
     rows = plan.step_rows(step)
     tokens, loss_tokens, replayed = training.counts.sums(rows)
     total = torch.zeros((), dtype=torch.float64, device=loaded.device)
-    for _ in processes.parts(rows, training.rows_per_micro_batch):
+    for _ in processes.parts(rows, training.settings.rows_per_micro_batch):
         batch = next(batches).to(loaded.device)
         with loaded.autocast():
             loss = token_losses(loaded, batch).sum() / loss_tokens
@@ -179,7 +178,6 @@ def _prepare(
         counts=counts,
         guard=SpikeGuard(loaded.device),
         skipped=Skipped(settings.max_skipped_steps, folder),
-        rows_per_micro_batch=settings.rows_per_micro_batch,
         pad_id=loaded.tokenizer.pad_token_id or 0,
         processes=processes,
     )
@@ -205,7 +203,7 @@ def _prepare(
 
 def _fullest(training: Training) -> Batch:
     """The micro-batch of any process with the most learnt tokens: what fits it fits every other."""
-    plan, size = training.plan, training.rows_per_micro_batch
+    plan, size = training.plan, training.settings.rows_per_micro_batch
     parts = [
         part
         for rows in map(plan.step_rows, range(plan.steps))
@@ -222,7 +220,7 @@ def _batches(training: Training, first: int) -> Iterator[Batch]:
         training.plan,
         first,
         training.settings.context,
-        training.rows_per_micro_batch,
+        training.settings.rows_per_micro_batch,
         training.pad_id,
         pinned=training.loaded.device.type == "cuda",
         processes=training.processes,
