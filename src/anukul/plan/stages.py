@@ -1,7 +1,6 @@
 """What each stage will do: rows, tokens, steps, operations, and the share of its time that the ledger takes."""
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +14,9 @@ from anukul.model.weightless import build_weightless, weightless
 from anukul.plan.fertility import Fertility
 from anukul.plan.memory_cpu import NO_DATA, Batches, DataBytes
 from anukul.plan.rows import Sample, count_inputs, sample_replay, sample_stage
-from anukul.train.dry_run import pairs
+from anukul.train.dry_run import fullest
 from anukul.train.formats import Example, Formatter
-from anukul.train.packing import Counts, collate
+from anukul.train.packing import collate
 from anukul.train.plan import StagePlan, plan_stage
 from anukul.train.probes import load_probes
 from anukul.train.readings import cadence, predicted_share
@@ -172,15 +171,10 @@ def necessary_flops(shape: "Shape", tokens: float, learnt: float, pairs: float) 
 
 def _most(plan: StagePlan, settings: TrainSettings) -> Batches:
     """The micro-batches that take the most memory, as training picks the one that it sizes its memory by."""
-    size = settings.rows_per_micro_batch
-    steps = map(plan.step_rows, range(plan.steps))
-    parts = [rows[start : start + size] for rows in steps for start in range(0, len(rows), size)]
-    counts = Counts.of(plan.examples)
-    learnt = max(parts, key=lambda rows: counts.sums(rows)[1])
-    seen = max(parts, key=partial(pairs, counts=counts))
+    (_, learnt), (_, seen) = fullest(plan, settings)
     made = [
         collate(rows, plan.examples, settings.context, 0, torch.device("cpu"))
-        for rows in ([learnt] if seen is learnt else [learnt, seen])
+        for rows in ([learnt] if seen == learnt else [learnt, seen])
     ]
     return Batches(made[0], made[-1])
 

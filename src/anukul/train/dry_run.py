@@ -167,15 +167,7 @@ def _load(config: RunConfig, root: Path) -> Loaded:
 def first_steps(plan: StagePlan, settings: TrainSettings) -> StagePlan:
     """The first steps of a plan; the last of them are those with the micro-batches that take the most memory: by the
     pairs of tokens that see each other, and by the tokens that are learnt."""
-    size = settings.rows_per_micro_batch
-    counts = Counts.of(plan.examples)
-    parts = [
-        (step, rows[start : start + size])
-        for step, rows in enumerate(map(plan.step_rows, range(plan.steps)))
-        for start in range(0, len(rows), size)
-    ]
-    seen = max(parts, key=lambda part: pairs(part[1], counts))[0]
-    learnt = max(parts, key=lambda part: counts.sums(part[1])[1])[0]
+    (learnt, _), (seen, _) = fullest(plan, settings)
     most = [learnt] if seen == learnt else [seen, learnt]
     others = [step for step in range(plan.steps) if step not in most]
     chosen = [*others[: STEPS - len(most)], *most]
@@ -183,7 +175,23 @@ def first_steps(plan: StagePlan, settings: TrainSettings) -> StagePlan:
     return StagePlan(plan.examples, rows, plan.rows_per_step, plan.left_out)
 
 
-def pairs(rows: Sequence[Sequence[int]], counts: Counts) -> int:
+Part = tuple[int, list[list[int]]]  # the step and the packed rows of a micro-batch
+
+
+def fullest(plan: StagePlan, settings: TrainSettings) -> tuple[Part, Part]:
+    """The micro-batch with the most learnt tokens, and that with the most pairs of tokens that see each other."""
+    size = settings.rows_per_micro_batch
+    counts = Counts.of(plan.examples)
+    parts = [
+        (step, rows[start : start + size])
+        for step, rows in enumerate(map(plan.step_rows, range(plan.steps)))
+        for start in range(0, len(rows), size)
+    ]
+    learnt = max(parts, key=lambda part: counts.sums(part[1])[1])
+    return learnt, max(parts, key=lambda part: _pairs(part[1], counts))
+
+
+def _pairs(rows: Sequence[Sequence[int]], counts: Counts) -> int:
     """Pairs of tokens of a document for which a CPU keeps a probability: those of documents up to `SHORT` tokens."""
     lengths = counts.tokens[[index for row in rows for index in row]]
     return int((lengths[lengths <= SHORT] ** 2).sum())
